@@ -1,0 +1,1 @@
+"""A private conda channel over HTTP."""

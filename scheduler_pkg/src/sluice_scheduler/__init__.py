@@ -1,0 +1,1 @@
+"""A scheduler that runs prioritized PyTorch inference out of locked conda environments."""
