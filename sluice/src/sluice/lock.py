@@ -82,7 +82,9 @@ class Lock:
             raise LockError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
         if not isinstance(document, dict) or document.get("version") != VERSION:
             found = document.get("version") if isinstance(document, dict) else None
-            raise LockError(f"{where}: expected a pixi.lock of version {VERSION}, found version {found!r:.40}")
+            raise LockError(
+                f"{where}: expected a pixi.lock of version {VERSION}, found version {found!r:.40}"
+            )
         try:
             environment = document["environments"][DEFAULT]
             channels = tuple(str(channel["url"]) for channel in environment["channels"])
@@ -92,7 +94,9 @@ class Lock:
                 for platform, items in environment["packages"].items()
             }
         except (KeyError, TypeError, AttributeError) as error:
-            raise LockError(f"{where}: incomplete lock, {type(error).__name__} {error}; lock again") from error
+            raise LockError(
+                f"{where}: incomplete lock, {type(error).__name__} {error}; lock again"
+            ) from error
         return cls(Digest.of(text), channels, packages)
 
     def on(self, platform: str) -> tuple[LockedPackage, ...]:

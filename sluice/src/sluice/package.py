@@ -9,6 +9,7 @@ from typing import Self
 from sluice.errors import SluiceError
 
 EXTENSIONS = (".conda", ".tar.bz2")
+MAX_PART = 64  # characters, CEP 26
 # CEP 26: https://github.com/conda/ceps/blob/main/cep-0026.md
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _VERSION = re.compile(r"[a-z0-9_.+!]+")
@@ -33,7 +34,7 @@ class PackageId:
             ("version", self.version, _VERSION),
             ("build", self.build, _BUILD),
         ):
-            if len(text) > 64 or not pattern.fullmatch(text):  # CEP 26 bounds every part
+            if len(text) > MAX_PART or not pattern.fullmatch(text):
                 raise PackageNameError(f"not a package {label}: {text[:80]!r}")
 
     @classmethod

@@ -20,9 +20,7 @@ class Step(Protocol):
 class Progress(Protocol):
     """Shows steps; calls may come from several threads."""
 
-    def step(
-        self, name: str, total: float | None = None, unit: str = ""
-    ) -> AbstractContextManager[Step]:
+    def step(self, name: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Step]:
         """Begin a step of `total` units (`"B"` for bytes, else plain counts), unknown when None."""
         ...
 

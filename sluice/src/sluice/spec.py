@@ -44,7 +44,9 @@ class EnvironmentName:
             ("device", self.device, _DEVICE, "cpu, mps, xpu, cudaNNN or rocmNNN"),
         ):
             if len(text) > 32 or not pattern.fullmatch(text):  # noqa: PLR2004 - characters
-                raise SpecError(f"environment name {str(self)[:140]!r}: {label} {text[:40]!r} is not {wanted}")
+                raise SpecError(
+                    f"environment name {str(self)[:140]!r}: {label} {text[:40]!r} is not {wanted}"
+                )
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -70,7 +72,7 @@ class EnvironmentName:
         return f"{match[1]}.{match[2]}"
 
     def __str__(self) -> str:
-        return "-".join((self.project, self.model, self.torch, self.device))
+        return f"{self.project}-{self.model}-{self.torch}-{self.device}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,7 @@
+"""`sluice build`."""
+
+from __future__ import annotations
+
+
+def command() -> None:
+    """Build recipes into a channel."""

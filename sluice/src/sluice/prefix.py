@@ -1,0 +1,133 @@
+"""Read an installed prefix: what its packages promised, and what is really there."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluice.digest import Digest
+from sluice.errors import SluiceError
+from sluice.relocate import GENERATED, Patch, restore
+from sluice.tree import Entry, counts
+
+META = "conda-meta"
+# Written by the installer beside the packages' files.
+_BOOKKEEPING = {"CACHEDIR.TAG"}
+
+
+class PrefixError(SluiceError):
+    """Not a conda prefix that sluice realised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry as it is on disk, with what tells cheaply whether it was touched since."""
+
+    path: str
+    kind: str  # "file", "link" or "other" (a device, a socket)
+    mode: int
+    size: int  # bytes
+    mtime: int  # nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a package says of one path: the sha256 of its packaged content where it is a file."""
+
+    package: str  # NAME-VERSION-BUILD
+    sha256: str | None
+    patch: Patch | None
+
+
+def scan(prefix: Path) -> Iterator[Found]:
+    """List every file and link below a prefix that is part of its tree, in no order.
+
+    Raises:
+        PrefixError: the prefix is not a folder that can be read.
+
+    """
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        try:
+            with os.scandir(prefix / below) as items:
+                for item in items:
+                    path = f"{below}{item.name}"
+                    if item.is_dir(follow_symlinks=False):
+                        pending.append(f"{path}/")
+                    elif counts(path) and path not in _BOOKKEEPING:
+                        yield _found(path, item.stat(follow_symlinks=False))
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            raise PrefixError(f"{prefix / below}: {error.strerror}") from error
+
+
+def _found(path: str, status: os.stat_result) -> Found:
+    kind = "file" if stat.S_ISREG(status.st_mode) else "link" if stat.S_ISLNK(status.st_mode) else "other"
+    return Found(path, kind, stat.S_IMODE(status.st_mode), status.st_size, status.st_mtime_ns)
+
+
+def promises(prefix: Path) -> dict[str, Promise]:
+    """Read from `conda-meta` what the installed packages say of every path.
+
+    Raises:
+        PrefixError: a record is missing or is not JSON of the expected form.
+
+    """
+    found: dict[str, Promise] = {}
+    for record in sorted((prefix / META).glob("*.json")):
+        if record.name == "sluice.json":
+            continue
+        try:
+            document = json.loads(record.read_bytes())
+            for item in document["paths_data"]["paths"]:
+                found[item["_path"]] = _promise(record.stem, item)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PrefixError(f"{record}: not a package's record ({error})") from error
+    return found
+
+
+def _promise(package: str, item: Mapping[str, str]) -> Promise:
+    kind = item.get("path_type", "hardlink")
+    if "entry_point" in kind:  # generated: its recorded hash is over this prefix's own text
+        return Promise(package, None, Patch(GENERATED, "text"))
+    placeholder = item.get("prefix_placeholder")
+    patch = (
+        Patch(placeholder, "binary" if item.get("file_mode") == "binary" else "text") if placeholder else None
+    )
+    return Promise(package, None if kind == "softlink" else item.get("sha256"), patch)
+
+
+def content(prefix: Path, found: Found, patch: Patch | None, written_as: str) -> str:
+    """Hash a file's packaged content, or read a link's target.
+
+    `written_as` is the prefix that the installer wrote into files.
+    """
+    path = prefix / found.path
+    if found.kind == "link":
+        return str(path.readlink())
+    if patch:
+        return Digest.of(restore(path.read_bytes(), written_as, patch)).hex
+    return Digest.of_file(path).hex
+
+
+def observe(
+    prefix: Path,
+    items: Iterable[Found],
+    patches: Mapping[str, Patch],
+    written_as: str,
+    on_entry: Callable[[Found], None] = lambda _: None,
+) -> list[Entry]:
+    """Hash entries on every core (hashing lets other threads run)."""
+
+    def read(found: Found) -> Entry:
+        text = content(prefix, found, patches.get(found.path), written_as)
+        on_entry(found)
+        return Entry(found.path, "link" if found.kind == "link" else "file", found.mode, text)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(read, (found for found in items if found.kind != "other")))

@@ -1,0 +1,149 @@
+"""From a lock to a content-addressed prefix that was verified against its packages."""
+
+from __future__ import annotations
+
+import platform as host
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluice import atomic
+from sluice.adapters.rattler import InstallError, install_lock
+from sluice.digest import Digest
+from sluice.lock import Lock, read
+from sluice.prefix import Found, PrefixError, Promise, observe, promises, scan
+from sluice.progress import Progress, Silent
+from sluice.record import Record, Remembered
+from sluice.tree import Entry, counts, tree_digest
+
+# conda's placeholder is 255 characters and a kernel reads 127 of a script's first line; a longer
+# prefix would be written into scripts in another form than packaged, and not be comparable.
+MAX_PREFIX = 110
+_PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
+
+
+class RealiseError(InstallError):
+    """The lock could not be realised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Realised:
+    """A prefix, the lock it was made from and the tree it was found to be."""
+
+    prefix: Path
+    lock: Digest
+    tree: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixStore:
+    """Prefixes by the digest of their lock, below one folder that also keeps their packages."""
+
+    root: Path
+
+    def prefix(self, lock: Digest) -> Path:
+        """Where a lock's prefix is or would be."""
+        return self.root / "envs" / lock.hex[:32]
+
+    @property
+    def packages(self) -> Path:
+        """The cache of extracted packages that prefixes hard-link from."""
+        return self.root / "pkgs"
+
+
+def current_platform() -> str:
+    """Name this machine as conda does, such as `linux-64`."""
+    return _PLATFORMS.get(host.machine(), f"linux-{host.machine()}")
+
+
+def realise(
+    lock: Path, store: PrefixStore, *, prefix: Path | None = None, progress: Progress | None = None
+) -> Realised:
+    """Make the prefix a lock describes, or find it already made.
+
+    The prefix appears whole or not at all; processes that realise the same lock wait for one
+    another and share the result.
+
+    Raises:
+        LockError: the file is not a lock, or has no packages for this machine.
+        RealiseError: a package is gone or damaged, the disk is full, or the place is taken.
+
+    """
+    progress = progress or Silent()
+    value = read(lock)
+    value.on(current_platform())
+    root = store.root.absolute()
+    final = (prefix.absolute() if prefix else store.prefix(value.digest)).resolve()
+    if len(str(final)) > MAX_PREFIX:
+        raise RealiseError(f"{final}: longer than {MAX_PREFIX} characters; choose a shorter place")
+    with atomic.exclusive(root / "locks" / f"{Digest.of(str(final).encode()).short}.lock"):
+        if final.exists():
+            record = _existing(final)
+            if record.lock != value.digest:
+                raise RealiseError(f"{final}: already holds another environment ({record.lock.short})")
+        else:
+            record = _make(lock, value, PrefixStore(root), final, progress)
+    return Realised(final, record.lock, record.tree)
+
+
+def _existing(final: Path) -> Record:
+    try:
+        return Record.read(final)
+    except PrefixError as error:
+        raise RealiseError(f"{error}; remove the folder to make it anew") from error
+
+
+def _make(lock: Path, value: Lock, store: PrefixStore, final: Path, progress: Progress) -> Record:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    # Whoever left these died: this process holds the lock for `final`.
+    for stale in final.parent.glob(f".{final.name}.*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    for attempt in (1, 2):
+        staged = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+        try:
+            staged.chmod(0o755)
+            install_lock(lock, current_platform(), staged, final, store.packages, progress)
+            record, damaged = _inspect(staged, final, value, progress)
+            if not damaged:
+                record.write(staged)
+                staged.rename(final)
+                atomic.sync_directory(final.parent)
+                return record
+            if attempt == 2:  # noqa: PLR2004 - the last
+                raise RealiseError(
+                    f"{damaged[0]} is not what package {record.owners[damaged[0]]} says, even freshly extracted; "
+                    "the package is damaged: build it again"
+                )
+            for package in {record.owners[path] for path in damaged}:
+                shutil.rmtree(store.packages / package, ignore_errors=True)
+        except OSError as error:
+            raise RealiseError(f"{final}: {error.strerror}; nothing was kept") from error
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+    raise AssertionError
+
+
+def _inspect(staged: Path, final: Path, lock: Lock, progress: Progress) -> tuple[Record, list[str]]:
+    """Hash everything installed; list the paths that are not as their package says."""
+    promised = promises(staged)
+    patches = {path: promise.patch for path, promise in promised.items() if promise.patch}
+    found = {item.path: item for item in scan(staged)}
+    with progress.step("verify", sum(item.size for item in found.values()), "B") as step:
+        entries = observe(staged, found.values(), patches, str(final), lambda item: step.advance(item.size))
+    there = {entry.path: entry for entry in entries}
+    damaged = sorted(
+        path for path, promise in promised.items() if counts(path) and not _kept(promise, there.get(path))
+    )
+    owners = {path: promise.package for path, promise in promised.items()}
+    remembered = {entry.path: _remember(entry, found[entry.path]) for entry in entries}
+    record = Record(lock.digest, tree_digest(entries), str(final), remembered, patches, owners)
+    return record, damaged
+
+
+def _kept(promise: Promise, entry: Entry | None) -> bool:
+    return entry is not None and (promise.sha256 is None or promise.sha256 == entry.content)
+
+
+def _remember(entry: Entry, found: Found) -> Remembered:
+    return Remembered(entry, found.size, found.mtime)
