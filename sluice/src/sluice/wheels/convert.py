@@ -1,0 +1,239 @@
+"""One wheel in, one `.conda` out: the shell around the decisions of the other modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import NormalizedName
+
+from sluice.digest import Digest
+from sluice.errors import SluiceError
+from sluice.pack import CondaWriter, PackError, conda_writer, to_json
+from sluice.package import PackageId
+from sluice.wheels.depends import Companions, nobody
+from sluice.wheels.errors import RequirementError, WheelError
+from sluice.wheels.identity import Identity, identify
+from sluice.wheels.info import about_json, index_json, license_name, link_json, source_json, timestamp
+from sluice.wheels.layout import (
+    EntryPoint,
+    Layout,
+    Placed,
+    entry_points,
+    is_script_for_python,
+    with_placeholder,
+)
+from sluice.wheels.metadata import DistMetadata
+from sluice.wheels.names import aliases
+from sluice.wheels.target import Target
+from sluice.wheels.wheelfile import WheelFile, open_wheel
+
+OnBytes = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion wrote."""
+
+    path: Path
+    subdir: str
+    needs_abi: bool  # depends on `python_abi`
+    companions: frozenset[NormalizedName]  # other wheels whose extras are in `depends`
+
+
+def read_metadata(wheel: Path) -> DistMetadata:
+    """Return a wheel's metadata, the wheel's structure (not its content) checked.
+
+    Raises:
+        WheelError: it is not a sound wheel.
+
+    """
+    with open_wheel(wheel) as opened:
+        return opened.metadata
+
+
+def convert(
+    wheel: Path,
+    target: Target,
+    out_dir: Path,
+    *,
+    sha256: Digest | None = None,
+    companions: Companions = nobody,
+    on_bytes: OnBytes | None = None,
+) -> Path:
+    """Convert a wheel and return the `.conda` in `out_dir`; the same wheel always gives the same bytes.
+
+    `sha256` is the wheel's pinned digest. `companions` gives the metadata of other pinned wheels, for
+    extras that this one asks of them. `on_bytes` is told the size of each unpacked piece.
+
+    Raises:
+        WheelError: the wheel is unsound or cannot be expressed; names it and says why. Nothing is left.
+
+    """
+    return convert_wheel(
+        wheel, target, lambda _: out_dir, sha256=sha256, companions=companions, on_bytes=on_bytes
+    ).path
+
+
+def convert_wheel(
+    wheel: Path,
+    target: Target,
+    out_dir: Callable[[str], Path],
+    *,
+    sha256: Digest | None = None,
+    companions: Companions = nobody,
+    on_bytes: OnBytes | None = None,
+) -> Converted:
+    """Convert like `convert`, into `out_dir(subdir)`, and say more about the result."""
+    try:
+        source = Digest.of_file(wheel)
+    except OSError as error:
+        raise WheelError(wheel.name, f"cannot be read ({error.strerror})") from None
+    if sha256 and source != sha256:
+        raise WheelError(wheel.name, f"has sha256 {source}, pinned is {sha256}")
+    with open_wheel(wheel) as opened:
+        try:
+            return _convert(opened, source, target, out_dir, companions, on_bytes)
+        except (RequirementError, PackError) as error:
+            raise WheelError(wheel.name, str(error)) from error
+
+
+def _convert(
+    opened: WheelFile,
+    source: Digest,
+    target: Target,
+    out_dir: Callable[[str], Path],
+    companions: Companions,
+    on_bytes: OnBytes | None,
+) -> Converted:
+    metadata = opened.metadata
+    data = f"{opened.dist_info.removesuffix('.dist-info')}.data/"
+    identity = identify(
+        metadata,
+        opened.tags,
+        target,
+        companions,
+        source=source,
+        build_number=opened.build,
+        headers=any(member.path.startswith(f"{data}headers/") for member in opened.members),
+    )
+    layout = Layout(metadata.name, opened.dist_info, target, identity.relocatable)
+    listed = opened.find(f"{opened.dist_info}/entry_points.txt")
+    commands = entry_points(opened.read(listed)) if listed else ()
+    placed = layout.finish(_placed(opened, layout), commands)
+    seconds = timestamp(opened.newest)
+    size = sum(file.member.size if file.member else len(file.content) for file in placed)
+    directory = out_dir(identity.subdir)
+    with conda_writer(identity.package, directory, timestamp=seconds, size=size) as writer:
+        for file in placed:
+            _add(writer, opened, file, on_bytes)
+        licenses = _licenses(writer, opened)
+        writer.info("index.json", index_json(identity, metadata, target, seconds))
+        writer.info("about.json", about_json(metadata, licenses))
+        if identity.relocatable:
+            writer.info("link.json", link_json(commands))
+        asked = {name: _version_of(companions, name) for name in identity.dependencies.companions}
+        writer.info("wheel.json", source_json(opened.filename, source, target, asked))
+    return _written(directory, identity)
+
+
+def _written(directory: Path, identity: Identity) -> Converted:
+    return Converted(
+        path=directory / identity.package.filename,
+        subdir=identity.subdir,
+        needs_abi=not identity.relocatable,
+        companions=identity.dependencies.companions,
+    )
+
+
+def _version_of(companions: Companions, name: NormalizedName) -> str:
+    companion = companions(name)
+    return str(companion.version) if companion else ""
+
+
+def _placed(opened: WheelFile, layout: Layout) -> Iterable[Placed]:
+    for member in opened.members:
+        path = layout.path(member.path)
+        if path is None:
+            continue
+        if layout.is_script(member.path):
+            with opened.stream(member) as stream:
+                start = stream.read(min(member.size, 16))
+            if is_script_for_python(start):
+                content = with_placeholder(opened.read(member))
+                yield Placed(path, content=content, executable=True, placeholder=True)
+                continue
+            yield Placed(path, member=member, executable=True)
+            continue
+        yield Placed(path, member=member, executable=member.executable)
+
+
+def _add(writer: CondaWriter, opened: WheelFile, file: Placed, on_bytes: OnBytes | None) -> None:
+    if file.member:
+        with opened.stream(file.member) as stream:
+            writer.add(file.path, stream, file.member.size, executable=file.executable)
+        if on_bytes:
+            on_bytes(file.member.size)
+    else:
+        writer.add_bytes(file.path, file.content, executable=file.executable, placeholder=file.placeholder)
+
+
+def _licenses(writer: CondaWriter, opened: WheelFile) -> list[str]:
+    names = []
+    for member in opened.members:
+        name = license_name(opened.dist_info, member.path, opened.metadata.license_files)
+        if name:
+            writer.info(f"licenses/{name}", opened.read(member))
+            names.append(name)
+    return names
+
+
+def write_alias(package: Path, out_dir: Path) -> tuple[Path, ...]:
+    """Write an empty package for every further name of a converted one; it needs exactly that one."""
+    real = PackageId.parse(package.name)
+    return tuple(
+        write_empty(PackageId(name, real.version, "0"), out_dir, depends=(f"{real.name} =={real.version}",))
+        for name in aliases(real.name)
+    )
+
+
+def write_python_abi(target: Target, out_dir: Path) -> Path:
+    """Write the `python_abi` package that converted binary wheels depend on, as conda-forge has it."""
+    number = 2
+    package = PackageId("python_abi", target.python, f"{number}_{target.interpreter}")
+    return write_empty(package, out_dir, number=number, constrains=(f"python {target.python}.*",))
+
+
+def write_empty(
+    package: PackageId,
+    out_dir: Path,
+    *,
+    depends: tuple[str, ...] = (),
+    constrains: tuple[str, ...] = (),
+    number: int = 0,
+) -> Path:
+    """Write a `noarch: generic` package without files.
+
+    Raises:
+        SluiceError: it cannot be written.
+
+    """
+    seconds = 315532800  # 1980-01-01, the first date a zip file knows
+    index = {
+        "arch": None,
+        "build": package.build,
+        "build_number": number,
+        "constrains": list(constrains),
+        "depends": list(depends),
+        "name": package.name,
+        "noarch": "generic",
+        "platform": None,
+        "subdir": "noarch",
+        "timestamp": seconds * 1000,
+        "version": package.version,
+    }
+    with conda_writer(package, out_dir, timestamp=seconds) as writer:
+        writer.info("index.json", to_json(index))
+        writer.info("about.json", to_json({}))
+    return out_dir / package.filename
