@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from sluice.adapters.rattler import SolveError, solve_lock
 from sluice.lock import Lock
@@ -16,9 +15,7 @@ def resolve_channels(channels: tuple[str, ...], known: Mapping[str, str]) -> tup
     return tuple(known.get(channel, channel).rstrip("/") for channel in channels)
 
 
-def lock_spec(
-    spec: EnvSpec, channels: Mapping[str, str], cache: Path, progress: Progress | None = None
-) -> bytes:
+def lock_spec(spec: EnvSpec, channels: Mapping[str, str], progress: Progress | None = None) -> bytes:
     """Solve a spec and return the lock's text.
 
     Raises:
@@ -26,7 +23,7 @@ def lock_spec(
 
     """
     with (progress or Silent()).step(f"solve {spec.name}"):
-        return solve_lock(resolve_channels(spec.channels, channels), spec.dependencies, spec.platforms, cache)
+        return solve_lock(resolve_channels(spec.channels, channels), spec.dependencies, spec.platforms)
 
 
 def check_promise(name: EnvironmentName, lock: Lock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import rattler
 from conda_package_streaming.create import conda_builder
 
 PLACEHOLDER = "/opt/placeholder" + "_sluice" * 24
@@ -95,3 +97,8 @@ def _add(archive: tarfile.TarFile, name: str, file: File) -> None:
     else:
         member.size = len(file.content)
         archive.addfile(member, io.BytesIO(file.content))
+
+
+def index(channel: Path) -> None:
+    """Index a channel's folder with rattler."""
+    asyncio.run(rattler.index.index_fs(channel))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import secrets
+import tempfile
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,9 +56,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-def solve_lock(
-    channels: Sequence[str], dependencies: Sequence[str], platforms: Sequence[str], cache: Path
-) -> bytes:
+def solve_lock(channels: Sequence[str], dependencies: Sequence[str], platforms: Sequence[str]) -> bytes:
     """Solve for each platform, strict channel priority, and return the text of a pixi.lock.
 
     Raises:
@@ -73,11 +71,15 @@ def solve_lock(
         raise SpecError(f"not a dependency that conda understands: {_line(error)}") from error
     lock = LockFile([LockPlatform(platform) for platform in platforms])
     lock.set_channels(DEFAULT, [LockChannel(channel) for channel in channels])
-    gateway = Gateway(cache_dir=cache / "repodata")
-    for platform in lock.platforms():
-        for record in _run(_solve(channels, specs, platform.name, gateway)):
-            lock.add_conda_package(DEFAULT, platform, record)
-    return _text(lock, cache)
+    # A cache of its own: rattler may answer from an index it kept without asking again, and a
+    # lock must never be made from a stale one.
+    with tempfile.TemporaryDirectory(prefix="sluice-lock-") as scratch:
+        gateway = Gateway(cache_dir=Path(scratch) / "repodata")
+        for platform in lock.platforms():
+            for record in _run(_solve(channels, specs, platform.name, gateway)):
+                lock.add_conda_package(DEFAULT, platform, record)
+        lock.to_path(text := Path(scratch) / "pixi.lock")
+        return text.read_bytes()
 
 
 async def _solve(
@@ -98,17 +100,6 @@ async def _solve(
         raise ChannelUnreachableError(
             f"cannot read the index of {', '.join(channels)}: {_line(error)}"
         ) from error
-
-
-def _text(lock: LockFile, cache: Path) -> bytes:
-    # rattler writes locks to paths only.
-    cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"lock-{secrets.token_hex(8)}"
-    try:
-        lock.to_path(path)
-        return path.read_bytes()
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def install_lock(

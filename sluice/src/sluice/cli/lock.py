@@ -25,7 +25,6 @@ def command(
         typer.Option("--output", "-o", help="Where to write; pixi.lock beside the spec by default."),
     ] = None,
     channel: options.Channels = None,
-    cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
     """Solve an environment and write its pixi.lock: every package by URL and sha256.
@@ -45,8 +44,8 @@ def command(
     name = EnvironmentName.parse(environment.resolve().name) if folder else None
     if name and spec.name != str(name):
         raise SpecError(f"{path}: its name is {spec.name!r}, its folder's {str(name)!r}; make them equal")
-    settings = Settings.load(cache=cache, channels=channel)
-    text = lock_spec(spec, settings.channels, settings.cache, progress(json_output=json))
+    settings = Settings.load(channels=channel)
+    text = lock_spec(spec, settings.channels, progress(json_output=json))
     lock = Lock.parse(text)
     if name:
         check_promise(name, lock)
