@@ -44,6 +44,11 @@ class DistMetadata:
     summary: str = ""
     urls: tuple[tuple[str, str], ...] = ()  # conda's about.json key, URL
 
+    @property
+    def extras_asked(self) -> frozenset[NormalizedName]:
+        """The projects of which some requirement, whatever its marker, wants extras."""
+        return frozenset(canonicalize_name(each.name) for each in self.requires if each.extras) - {self.name}
+
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read METADATA.

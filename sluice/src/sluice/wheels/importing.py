@@ -1,0 +1,240 @@
+"""Wheel sets into a channel directory: fetch, convert two at a time, put in place."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Protocol
+
+import platformdirs
+from packaging.utils import NormalizedName
+
+from sluice.digest import Digest
+from sluice.progress import Progress, Silent, Step
+from sluice.sources import Source
+from sluice.wheels import cache
+from sluice.wheels.convert import convert_wheel, read_metadata, write_alias, write_python_abi
+from sluice.wheels.errors import WheelSetError
+from sluice.wheels.manifest import PinnedWheel, WheelSet, load
+from sluice.wheels.metadata import DistMetadata
+from sluice.wheels.target import Target
+
+PROCESSES = 2
+
+
+class Fetcher(Protocol):
+    """Gets pinned sources: `sluice.sources.Store`."""
+
+    def fetch(self, source: Source, progress: Progress) -> Path:
+        """Return the source's file, whose sha256 is the pinned one.
+
+        Raises:
+            SluiceError: it cannot be had.
+
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import put into the channel."""
+
+    packages: tuple[Path, ...]  # in the channel, sorted
+    converted: int  # wheels that were converted now; the others were kept from before
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A conversion, as it crosses into another process."""
+
+    wheel: Path
+    sha256: Digest
+    target: Target
+    root: Path
+    files: Mapping[NormalizedName, Path]
+    digests: Mapping[NormalizedName, Digest]
+
+
+def default_cache() -> Path:
+    """Return where conversions are kept: `$SLUICE_CACHE` or the user's cache folder, `converted` below it."""
+    root = os.environ.get("SLUICE_CACHE")
+    return (Path(root) if root else platformdirs.user_cache_path("sluice")) / "converted"
+
+
+def import_set(
+    set_dir: Path, store: Fetcher, channel_dir: Path, progress: Progress | None = None, *, cache_dir: Path | None = None
+) -> Imported:
+    """Import one wheel set (the folder of its wheels.toml) into `channel_dir/<subdir>/`."""
+    return import_sets([set_dir], store, channel_dir, progress, cache_dir=cache_dir)
+
+
+def import_sets(
+    set_dirs: Iterable[Path],
+    store: Fetcher,
+    channel_dir: Path,
+    progress: Progress | None = None,
+    *,
+    cache_dir: Path | None = None,
+) -> Imported:
+    """Import wheel sets into `channel_dir/<subdir>/`, converting only what was not converted before.
+
+    A wheel whose conversion is kept is not even fetched. The channel's index is not touched.
+
+    Raises:
+        WheelSetError: a set is malformed, or two pin different files of one project.
+        WheelError: a wheel cannot be converted; what was converted before it stays in the cache.
+        SluiceError: a source cannot be had.
+
+    """
+    progress = progress or Silent()
+    root = cache_dir or default_cache()
+    sets = [load(path) for path in set_dirs]
+    if not sets:
+        return Imported((), 0)
+    wheels = agreed(sets)
+    target = sets[0].target
+    digests = {wheel.name: wheel.sha256 for wheel in wheels}
+    keys = {wheel.name: cache.key(wheel.sha256, target) for wheel in wheels}
+    with progress.step("look for converted wheels", len(wheels)) as step:
+        entries: dict[NormalizedName, cache.Entry | None] = {}
+        for wheel in wheels:
+            entries[wheel.name] = cache.find(root, keys[wheel.name], digests)
+            step.advance()
+    missing = [wheel for wheel in wheels if entries[wheel.name] is None]
+    if missing:
+        _convert_missing(missing, wheels, target, store, root, progress)
+        for wheel in missing:
+            entries[wheel.name] = cache.find(root, keys[wheel.name], digests)
+    placed = []
+    needs_abi = False
+    with progress.step("add packages to the channel", len(wheels)) as step:
+        for wheel in wheels:
+            entry = entries[wheel.name]
+            if entry is None:
+                raise WheelSetError(f"{root}: the conversion of {wheel.filename} was changed meanwhile; run again")
+            placed += [_place(package, channel_dir) for package in entry.packages]
+            needs_abi |= entry.needs_abi
+            step.advance()
+    if needs_abi:
+        placed.append(write_python_abi(target, channel_dir / "noarch"))
+    return Imported(tuple(sorted(placed)), len(missing))
+
+
+def agreed(sets: Iterable[WheelSet]) -> tuple[PinnedWheel, ...]:
+    """Return the wheels of several sets, each once, by name.
+
+    Raises:
+        WheelSetError: two sets are for different targets or pin different files of one project.
+
+    """
+    found: dict[NormalizedName, tuple[PinnedWheel, str]] = {}
+    target: Target | None = None
+    for wheel_set in sets:
+        if target not in {None, wheel_set.target}:
+            raise WheelSetError(f"wheel set {wheel_set.name} is for {wheel_set.target}, others for {target}")
+        target = wheel_set.target
+        for wheel in wheel_set.wheels:
+            other, where = found.setdefault(wheel.name, (wheel, wheel_set.name))
+            if (other.filename, other.sha256) != (wheel.filename, wheel.sha256):
+                raise WheelSetError(
+                    f"wheel sets {where} and {wheel_set.name} pin different files of {wheel.name}: "
+                    f"{other.filename} ({other.sha256.short}) and {wheel.filename} ({wheel.sha256.short}); "
+                    "pin them together"
+                )
+    return tuple(found[name][0] for name in sorted(found))
+
+
+def _convert_missing(
+    missing: list[PinnedWheel],
+    wheels: tuple[PinnedWheel, ...],
+    target: Target,
+    store: Fetcher,
+    root: Path,
+    progress: Progress,
+) -> None:
+    files: dict[NormalizedName, Path] = {}
+    with progress.step("fetch wheels", len(missing)) as step:
+        for wheel in missing:
+            step.describe(wheel.filename)
+            files[wheel.name] = store.fetch(wheel.source(), progress)
+            step.advance()
+        # Extras make one wheel's `depends` hang on another's metadata, which may not be at hand yet.
+        for name in _companions(files.values()):
+            wanted = next((wheel for wheel in wheels if wheel.name == name), None)
+            if wanted and name not in files:
+                files[name] = store.fetch(wanted.source(), progress)
+    digests = {wheel.name: wheel.sha256 for wheel in wheels}
+    largest_first = sorted(missing, key=lambda wheel: -files[wheel.name].stat().st_size)
+    jobs = [_Job(files[wheel.name], wheel.sha256, target, root, files, digests) for wheel in largest_first]
+    with progress.step("convert wheels", sum(job.wheel.stat().st_size for job in jobs), "B") as step:
+        _run(jobs, step)
+
+
+def _companions(files: Iterable[Path]) -> set[NormalizedName]:
+    """Return the projects that some wheel asks extras of."""
+    found: set[NormalizedName] = set()
+    for path in files:
+        found |= read_metadata(path).extras_asked
+    return found
+
+
+def _run(jobs: list[_Job], step: Step) -> None:
+    """Convert in processes of their own; the first error ends the rest."""
+    pool = ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_parent)
+    try:
+        running: dict[Future[None], _Job] = {pool.submit(_convert, job): job for job in jobs}
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                job = running.pop(future)
+                future.result()
+                step.describe(job.wheel.name)
+                step.advance(job.wheel.stat().st_size)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _convert(job: _Job) -> None:
+    asked: dict[NormalizedName, DistMetadata | None] = {}
+
+    def companions(name: NormalizedName) -> DistMetadata | None:
+        if name not in asked:
+            asked[name] = read_metadata(job.files[name]) if name in job.files else None
+        return asked[name]
+
+    with cache.staging(job.root) as folder:
+        converted = convert_wheel(
+            job.wheel, job.target, lambda subdir: folder / subdir, sha256=job.sha256, companions=companions
+        )
+        packages = {converted.path: converted.subdir}
+        packages |= dict.fromkeys(write_alias(converted.path, folder / "noarch"), "noarch")
+        used = {name: job.digests[name] for name in converted.companions}
+        cache.store(
+            job.root, cache.key(job.sha256, job.target), packages, used, needs_abi=converted.needs_abi
+        )
+
+
+def _place(package: cache.Kept, channel_dir: Path) -> Path:
+    """Put a package into the channel unless the very same bytes are there."""
+    path = channel_dir / package.subdir / package.path.name
+    if path.exists() and Digest.of_file(path) == package.sha256:
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    try:
+        shutil.copyfile(package.path, staged)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+    return path
