@@ -1,0 +1,47 @@
+"""The application: channels in, ASGI out. Nothing is opened when this module is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from sluice_channel import problems
+from sluice_channel.browse import Browser
+from sluice_channel.channel import Channel, Channels
+from sluice_channel.errors import ChannelError
+from sluice_channel.headers import SecurityHeaders
+from sluice_channel.routes import conda, envs, health, web
+from sluice_channel.stores.disk import DiskStore
+
+
+def create_app(directories: Mapping[str, Path]) -> FastAPI:
+    """Make the server of some channel directories, by channel name.
+
+    Raises:
+        ChannelError: a name is not a channel's name, or a directory is missing.
+
+    """
+    channels = Channels({name: _channel(name, directory) for name, directory in directories.items()})
+    # The interactive API pages load scripts from another host; this server's pages load nothing.
+    app = FastAPI(
+        title="Sluice channel", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
+    app.add_middleware(SecurityHeaders)
+    problems.install(app)
+    for router in (
+        health.build_router(),
+        web.build_router(channels),
+        envs.build_router(channels),
+        conda.build_router(channels),  # last: its pattern is the widest
+    ):
+        app.include_router(router)
+    return app
+
+
+def _channel(name: str, directory: Path) -> Channel:
+    if not directory.is_dir():
+        raise ChannelError(f"not a directory: {directory}; make the channel first, or name another")
+    store = DiskStore(directory)
+    return Channel(name, store, Browser(store))

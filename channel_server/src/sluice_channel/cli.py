@@ -1,0 +1,136 @@
+"""`sluice channel`: index a channel directory, serve it, register environments with it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sluice.cli.console import out, print_json, progress
+from sluice.cli.options import Json
+from sluice_channel import settings
+from sluice_channel.register import register as register_environment
+from sluice_channel.reindex import WAIT
+from sluice_channel.reindex import index as index_channel
+from sluice_channel.serve import serve as run_server
+
+app = typer.Typer(
+    help="Index a conda channel, serve it over HTTP, register environments.", no_args_is_help=True
+)
+
+_Directory = Annotated[
+    Path, typer.Argument(help="The channel's directory, with linux-64/ and noarch/.", show_default=False)
+]
+_Name = Annotated[
+    str, typer.Option(envvar=settings.NAME_VARIABLE, help="The channel's name: the first part of its URLs.")
+]
+
+
+@app.command("index")
+def index(
+    directory: _Directory,
+    name: _Name = "main",
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait while another process indexes the directory.", min=0)
+    ] = WAIT,
+    json: Json = False,
+) -> None:
+    """Write repodata, shards, run exports and channel data for the packages of a directory.
+
+    Readers see the old index or the new one. A truncated or malformed package is named, and the old
+    index stays.
+
+    Example: sluice channel index build/channel
+    """
+    began = time.monotonic()
+    summary = index_channel(directory, progress(json_output=json), name=name, wait_s=wait)
+    if json:
+        print_json(
+            {
+                "channel": str(summary.channel),
+                "subdirs": [
+                    {
+                        "subdir": each.subdir,
+                        "packages": each.packages,
+                        "repodata_sha256": each.repodata_sha256.hex,
+                    }
+                    for each in summary.subdirs
+                ],
+                "read": summary.read,
+                "written": list(summary.written),
+                "seconds": round(time.monotonic() - began, 3),
+            }
+        )
+        return
+    counts = ", ".join(f"{each.subdir} {each.packages}" for each in summary.subdirs)
+    news = f"{len(summary.written)} files written" if summary.written else "nothing changed"
+    out.print(f"{directory}  {summary.packages} packages ({counts})  {summary.read} read, {news}")
+
+
+@app.command("serve")
+def serve(
+    directory: _Directory,
+    name: _Name = "main",
+    host: Annotated[
+        str, typer.Option(envvar=settings.HOST_VARIABLE, help="Address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            envvar=settings.PORT_VARIABLE, help="Port to listen on; 0 takes any free one.", min=0, max=65535
+        ),
+    ] = 8710,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the channel's URL here once requests are answered; removed at the end.",
+            show_default=False,
+        ),
+    ] = None,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Write a line for every request.")] = False,
+    json: Json = False,
+) -> None:
+    """Serve a channel directory over HTTP until SIGTERM or Ctrl-C.
+
+    conda, mamba, pixi and rattler use the URL that is printed; a browser shows the same packages.
+
+    Example: sluice channel serve build/channel --name main --port 8710
+    """
+
+    def ready(url: str) -> None:
+        if json:
+            print_json({"url": url, "directory": str(directory)})
+        else:
+            out.print(f"serving {directory} at {url}/  (Ctrl-C stops it)")
+        sys.stdout.flush()  # whoever started it may read a pipe
+
+    run_server(settings.ServerSettings(directory, name, host, port, ready_file, access_log), ready)
+
+
+@app.command("register")
+def register(
+    directory: _Directory,
+    environment: Annotated[
+        Path,
+        typer.Argument(
+            help="An environment's folder, with environment.yml and pixi.lock.", show_default=False
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Put an environment's spec and lock into the channel, where daemons find it.
+
+    The folder is called {project}-{model}-{torch}-{device}. Doing it twice changes nothing.
+
+    Example: sluice channel register build/channel envs/nlp-minilm-pt213-cpu
+    """
+    done = register_environment(directory, environment)
+    if json:
+        print_json({"name": done.name, "lock_sha256": done.lock_sha256.hex, "changed": done.changed})
+    else:
+        out.print(
+            f"{done.name}  lock {done.lock_sha256.short}  {'registered' if done.changed else 'unchanged'}"
+        )

@@ -1,0 +1,45 @@
+"""Every error the channel raises on purpose; `problems` maps those a client may see to a status."""
+
+from __future__ import annotations
+
+from sluice.errors import SluiceError
+
+
+class ChannelError(SluiceError):
+    """The channel could not do what was asked."""
+
+
+class NoChannelError(ChannelError):
+    """There is no channel of this name."""
+
+
+class NotServedError(ChannelError):
+    """The channel has no such file."""
+
+
+class UnreadableError(ChannelError):
+    """A file of the channel cannot be read now; try again."""
+
+
+class NoEnvironmentError(ChannelError):
+    """The channel has no such environment."""
+
+
+class NoPackageError(ChannelError):
+    """The channel has no such package."""
+
+
+class IndexingError(ChannelError):
+    """The channel could not be indexed; its old index is in place."""
+
+
+class BusyError(ChannelError):
+    """Another process is at work in this channel directory; run the command again when it has ended."""
+
+
+class RegistrationError(ChannelError):
+    """The environment could not be registered."""
+
+
+class ListenError(ChannelError):
+    """The server could not listen on the address."""

@@ -1,0 +1,46 @@
+"""From errors to HTTP statuses: the one table, and how a problem is told to a client."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from sluice.errors import SluiceError
+from sluice_channel.errors import (
+    NoChannelError,
+    NoEnvironmentError,
+    NoPackageError,
+    NotServedError,
+    UnreadableError,
+)
+
+STATUSES: dict[type[SluiceError], HTTPStatus] = {
+    NoChannelError: HTTPStatus.NOT_FOUND,
+    NoEnvironmentError: HTTPStatus.NOT_FOUND,
+    NoPackageError: HTTPStatus.NOT_FOUND,
+    NotServedError: HTTPStatus.NOT_FOUND,
+    UnreadableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with `{"error": "one line"}` and the status of the table."""
+
+    @app.exception_handler(SluiceError)
+    async def _known(_: Request, error: SluiceError) -> JSONResponse:
+        status = next((found for kind, found in STATUSES.items() if isinstance(error, kind)), None)
+        return _told(status or HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        text = "there is nothing here" if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail)
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            text = f"{request.method} is not answered here"
+        return _told(HTTPStatus(error.status_code), text, dict(error.headers or {}))
+
+
+def _told(status: HTTPStatus, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": text}, status, headers={"Cache-Control": "no-store"} | (headers or {}))

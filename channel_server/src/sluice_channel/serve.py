@@ -1,0 +1,108 @@
+"""Listen, serve, stop: uvicorn on a socket of our own."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from sluice import atomic
+from sluice_channel.app import create_app
+from sluice_channel.errors import ListenError
+from sluice_channel.settings import ServerSettings
+
+_BACKLOG = 2048  # connections
+_GRACE = 10  # seconds for downloads under way when the server is stopped
+
+
+def serve(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `on_ready` is told the channel's URL once requests are answered.
+
+    Raises:
+        ChannelError: the name or the directory is wrong.
+        ListenError: the address cannot be listened on, or the ready file cannot be written.
+
+    """
+    app = create_app({settings.name: settings.directory})
+    with listen(settings.host, settings.port) as listener:
+        url = f"{_origin(settings.host, listener)}/{settings.name}"
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_level="info" if settings.access_log else "warning",
+            access_log=settings.access_log,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE,
+        )
+        server = _Server(config, lambda: _ready(url, settings.ready_file, on_ready))
+        # uvicorn raises the signal that stopped it once more at its end: to stop was the answer to it.
+        before = {each: signal.signal(each, _ignore) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            server.run(sockets=[listener])
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if settings.ready_file:
+                settings.ready_file.unlink(missing_ok=True)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on an address; port 0 takes any free one.
+
+    Raises:
+        ListenError: the port is in use, or the host is not an address of this machine.
+
+    """
+    where = f"{host} port {port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {where}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ListenError(
+                f"{where} is in use; stop what listens there, or choose another with --port (0: any free one)"
+            ) from error
+        raise ListenError(f"cannot listen on {where}: {error.strerror}") from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+
+def _ready(url: str, ready_file: Path | None, on_ready: Callable[[str], None]) -> None:
+    if ready_file:
+        try:
+            atomic.write(ready_file, f"{url}\n".encode())
+        except OSError as error:
+            raise ListenError(f"cannot write the ready file {ready_file}: {error.strerror}") from error
+    on_ready(url)
+
+
+def _origin(host: str, listener: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing, unlike SIG_IGN in that a child process does not inherit it."""

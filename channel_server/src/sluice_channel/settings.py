@@ -1,0 +1,22 @@
+"""The server's settings, each with its environment variable: flag > environment > default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME_VARIABLE = "SLUICE_CHANNEL_NAME"
+HOST_VARIABLE = "SLUICE_CHANNEL_HOST"
+PORT_VARIABLE = "SLUICE_CHANNEL_PORT"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """How to serve one channel directory."""
+
+    directory: Path
+    name: str = "main"
+    host: str = "127.0.0.1"
+    port: int = 8710  # 0: any free one
+    ready_file: Path | None = None  # receives the channel's URL once requests are answered
+    access_log: bool = False
