@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,3 +61,7 @@ class Home:
     def logs(self) -> Path:
         """What the services print."""
         return self.root / "logs"
+
+    def remove(self) -> None:
+        """Delete everything the quickstart made."""
+        shutil.rmtree(self.root, ignore_errors=True)
