@@ -1,0 +1,211 @@
+"""Frames: what the daemon and its workers say to each other over a unix stream socket.
+
+A frame is the header's length (u32-LE), the body's length (u64-LE), the header (a JSON object in UTF-8) and the
+body. A header's `tensors` lists `{"name", "datatype", "shape", "size"}`; the body is their bytes, one after the
+other. Both ends bound what they take. Standard library only: the worker runs this under any Python.
+"""
+
+from __future__ import annotations
+
+import array
+import hashlib
+import json
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+PREFIX = struct.Struct("<IQ")
+MAX_HEADER_BYTES = 1 << 20
+MAX_BODY_BYTES = 256 << 20
+MAX_FDS = 4  # accepted with one frame
+_CHUNK = 1 << 20  # bytes
+
+if TYPE_CHECKING:  # evaluated by no Python, so by 3.8 neither
+    from collections.abc import Iterable, Sequence
+
+    Header = dict[str, Any]
+    Buffer = bytes | bytearray | memoryview
+
+
+class FrameError(Exception):
+    """The other end of a socket does not speak in frames."""
+
+
+class WireTensor(NamedTuple):
+    """A tensor on its way: little-endian bytes in C order; BYTES elements each with a u32-LE length."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: Buffer
+
+
+class Frame(NamedTuple):
+    """A header, its body, and the descriptors that came along."""
+
+    header: Header
+    body: bytearray
+    fds: list[int]
+
+
+def encode(header: Header, body_bytes: int = 0) -> bytes:
+    """Return everything of a frame before its body.
+
+    Raises:
+        FrameError: the frame is larger than the other end would take.
+
+    """
+    text = json.dumps(header, separators=(",", ":")).encode()
+    check_lengths(len(text), body_bytes)
+    return PREFIX.pack(len(text), body_bytes) + text
+
+
+def check_lengths(header_bytes: int, body_bytes: int) -> None:
+    """Refuse what nobody would send on purpose.
+
+    Raises:
+        FrameError: header or body is too large.
+
+    """
+    if not 0 < header_bytes <= MAX_HEADER_BYTES:
+        raise FrameError(f"a frame's header of {header_bytes} bytes; 1 to {MAX_HEADER_BYTES} are taken")
+    if body_bytes > MAX_BODY_BYTES:
+        raise FrameError(f"a frame's body of {body_bytes} bytes; at most {MAX_BODY_BYTES} are taken")
+
+
+def decode(text: Buffer) -> Header:
+    """Read a header.
+
+    Raises:
+        FrameError: it is not a JSON object.
+
+    """
+    try:
+        header = json.loads(bytes(text).decode())
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"a frame's header is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise FrameError("a frame's header is not a JSON object")
+    return header
+
+
+def send(sock: socket.socket, header: Header, body: Sequence[Buffer] = (), fds: Sequence[int] = ()) -> None:
+    """Send a frame, descriptors with its first byte.
+
+    Raises:
+        FrameError: the frame is too large.
+        OSError: the other end is gone.
+
+    """
+    head = encode(header, sum(len(part) for part in body))
+    if fds:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+        head = head[sock.sendmsg([head], rights) :]
+    sock.sendall(head)
+    for part in body:
+        sock.sendall(part)
+
+
+def receive(sock: socket.socket) -> Frame | None:
+    """Wait for a frame; None when the other end closed between frames.
+
+    Raises:
+        FrameError: it closed within a frame, or sent something else.
+        OSError: the socket is broken.
+
+    """
+    fds: list[int] = []
+    try:
+        prefix = _prefix(sock, fds)
+        if not prefix:
+            return None
+        header_bytes, body_bytes = PREFIX.unpack(prefix)
+        check_lengths(header_bytes, body_bytes)
+        header = decode(_exactly(sock, header_bytes))
+        return Frame(header, _exactly(sock, body_bytes), fds)
+    except BaseException:
+        for fd in fds:
+            os.close(fd)
+        raise
+
+
+def describe(tensors: Iterable[Any]) -> list[Header]:
+    """Return a header's `tensors` for values with name, datatype, shape and data."""
+    return [
+        {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": list(tensor.shape),
+            "size": len(tensor.data),
+        }
+        for tensor in tensors
+    ]
+
+
+def tensors_of(header: Header, body: Buffer) -> list[WireTensor]:
+    """Return the tensors that a header lists, their data being views of the body.
+
+    Raises:
+        FrameError: the list is malformed or does not add up to the body.
+
+    """
+    view, offset, tensors = memoryview(body), 0, []
+    try:
+        for item in header["tensors"]:
+            shape = tuple(int(size) for size in item["shape"])
+            size = int(item["size"])
+            if size < 0 or offset + size > len(view):
+                raise FrameError("a frame's tensors do not add up to its body")
+            data = view[offset : offset + size]
+            tensors.append(WireTensor(str(item["name"]), str(item["datatype"]), shape, data))
+            offset += size
+    except (KeyError, TypeError, ValueError):
+        raise FrameError("a frame's tensors are not a list of name, datatype, shape and size") from None
+    if offset != len(view):
+        raise FrameError("a frame's tensors do not add up to its body")
+    return tensors
+
+
+def output_sha256(tensors: Iterable[Any]) -> str:
+    """Hash tensors as `sluice_scheduler.tensors.digest` does, without its imports."""
+    digest = hashlib.sha256()
+    for tensor in sorted(tensors, key=lambda tensor: str(tensor.name)):
+        shape = ",".join(str(size) for size in tensor.shape)
+        digest.update(f"{tensor.name}\0{tensor.datatype}\0{shape}\0".encode())
+        digest.update(struct.pack("<Q", len(tensor.data)))
+        digest.update(tensor.data)
+    return digest.hexdigest()
+
+
+def _prefix(sock: socket.socket, fds: list[int]) -> bytes:
+    """Read a frame's first bytes and the descriptors with them (`socket.recv_fds` is younger than 3.8)."""
+    data = b""
+    while len(data) < PREFIX.size:
+        space = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+        part, ancillary, _, _ = sock.recvmsg(PREFIX.size - len(data), space, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                received = array.array("i")
+                received.frombytes(content[: len(content) - len(content) % received.itemsize])
+                fds += received
+        if not part:
+            if data:
+                raise FrameError("the socket closed within a frame")
+            return b""
+        data += part
+    return data
+
+
+def _exactly(sock: socket.socket, size: int) -> bytearray:
+    buffer = bytearray(min(size, _CHUNK))  # grows as bytes arrive: a length alone takes no memory
+    filled = 0
+    while filled < size:
+        if filled == len(buffer):
+            buffer += bytes(min(size - filled, max(_CHUNK, filled)))
+        with memoryview(buffer) as view:
+            count = sock.recv_into(view[filled:])
+        if not count:
+            raise FrameError("the socket closed within a frame")
+        filled += count
+    return buffer
