@@ -1,0 +1,67 @@
+"""Models, environments and health."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from sluice_scheduler import policy, views
+from sluice_scheduler.dispatcher import Dispatcher
+from sluice_scheduler.fleet import Fleet
+from sluice_scheduler.queue import JobQueue
+
+
+def build_router(fleet: Fleet, queue: JobQueue, dispatcher: Dispatcher, *, ageing: float) -> APIRouter:
+    """Make the routes that look at the scheduler itself."""
+    router = APIRouter(tags=["admin"])
+
+    @router.get("/v1/models")
+    async def models() -> JSONResponse:
+        """List the models that are served, with their signatures."""
+        deployments = [member.deployment for member in fleet.members.values() if member.deployment]
+        return JSONResponse([model for deployment in deployments for model in views.models(deployment)])
+
+    @router.get("/v1/environments")
+    async def environments() -> JSONResponse:
+        """List the environments with their digests and queued tasks."""
+        counts = await queue.counts()
+        shown = []
+        for member in fleet.members.values():
+            tasks = {state.value: n for (lane, state), n in counts.items() if lane == member.environment}
+            shown.append(views.environment(member) | {"tasks": tasks})
+        return JSONResponse(shown)
+
+    @router.get("/v1/policy")
+    async def order() -> JSONResponse:
+        """Say how tasks are ordered, and for how long one can be overtaken at most."""
+        return JSONResponse(
+            {
+                "rank": "enqueued_at + ageing * priority; lowest first",
+                "ageing_seconds": ageing,
+                "overtaken_for_at_most_seconds": policy.overtaking_window(
+                    policy.LOWEST, policy.HIGHEST, ageing
+                ),
+            }
+        )
+
+    @router.get("/health/live")
+    async def live() -> JSONResponse:
+        """Say that the process answers."""
+        return JSONResponse({"live": True})
+
+    @router.get("/health/ready")
+    async def ready() -> JSONResponse:
+        """Say whether every environment can answer, and if not what is being done: 200 or 503."""
+        doing = {member.environment: member.state for member in fleet.members.values() if not member.up}
+        if dispatcher.draining:
+            doing = {"scheduler": "stopping: finishing the running tasks"}
+        return JSONResponse(
+            {
+                "ready": not doing,
+                "doing": "; ".join(f"{name}: {state}" for name, state in doing.items()),
+                "environments": {member.environment: member.state for member in fleet.members.values()},
+            },
+            503 if doing else 200,
+        )
+
+    return router

@@ -1,0 +1,28 @@
+"""The HTTP application, put together."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from sluice_scheduler.api import admin, problems, tasks
+from sluice_scheduler.dispatcher import Dispatcher
+from sluice_scheduler.fleet import Fleet
+from sluice_scheduler.intake import Intake
+from sluice_scheduler.queue import JobQueue
+
+
+def create_app(
+    *,
+    fleet: Fleet,
+    queue: JobQueue,
+    dispatcher: Dispatcher,
+    intake: Intake,
+    ageing: float,
+    max_request_bytes: int,
+) -> FastAPI:
+    """Make the application over its parts; nothing is read from the surroundings."""
+    app = FastAPI(title="Sluice scheduler", docs_url=None, redoc_url=None)
+    problems.install(app)
+    app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
+    app.include_router(admin.build_router(fleet, queue, dispatcher, ageing=ageing))
+    return app

@@ -1,0 +1,58 @@
+"""Errors as HTTP answers: one table, one shape, `{"error": "one line"}`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from sluice.errors import SluiceError
+from sluice_scheduler import errors
+from sluice_scheduler.tensors import InputError
+
+STATUS: Final[dict[type[Exception], int]] = {
+    InputError: 400,
+    errors.TooLargeError: 413,
+    errors.RequestError: 400,
+    errors.UnknownTaskError: 404,
+    errors.TransitionError: 409,
+    errors.NotReadyError: 503,
+    errors.DrainingError: 503,
+    errors.QueueError: 503,
+    SluiceError: 500,
+}
+RETRY_SECONDS: Final = 5
+
+
+def status_of(error: Exception) -> int:
+    """Return the status of an error's nearest class in the table."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem(status: int, message: str) -> JSONResponse:
+    """Answer with one line."""
+    headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None  # noqa: PLR2004 - as in the table
+    return JSONResponse({"error": " ".join(message.split())}, status, headers)
+
+
+def install(app: FastAPI) -> None:
+    """Have an application answer errors this way."""
+
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        return problem(status_of(error), str(error))
+
+    async def malformed(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        return problem(400, f"{first['loc'][-1]}: {first['msg']}")
+
+    async def unrouted(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+
+    app.add_exception_handler(SluiceError, refused)
+    app.add_exception_handler(RequestValidationError, malformed)
+    app.add_exception_handler(HTTPException, unrouted)

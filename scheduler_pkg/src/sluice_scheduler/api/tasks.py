@@ -1,0 +1,83 @@
+"""`/v1/tasks`: submit, look, wait, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from sluice_scheduler import views
+from sluice_scheduler.dispatcher import Dispatcher
+from sluice_scheduler.errors import TooLargeError
+from sluice_scheduler.intake import SMALL, Intake
+from sluice_scheduler.job import Job, State
+from sluice_scheduler.queue import JobQueue
+
+LONGEST_WAIT: Final = 300.0  # seconds
+MOST_LISTED: Final = 1000
+
+
+def build_router(
+    intake: Intake, queue: JobQueue, dispatcher: Dispatcher, *, max_request_bytes: int
+) -> APIRouter:
+    """Make the routes of the tasks API."""
+    router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
+
+    @router.post("", status_code=202)
+    async def submit(request: Request) -> JSONResponse:
+        """Queue a task; answered once it is durable."""
+        job = await intake.submit(await _body(request, max_request_bytes))
+        return JSONResponse(views.summary(job), 202, {"Location": f"/v1/tasks/{job.id}"})
+
+    @router.get("")
+    async def list_tasks(
+        state: Annotated[State | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 100,
+    ) -> JSONResponse:
+        """List the tasks submitted last, the latest first."""
+        jobs = await queue.list(state=state, limit=limit)
+        return JSONResponse([views.summary(job) for job in jobs])
+
+    @router.get("/{task}")
+    async def show(
+        task: str, wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False)] = 0.0
+    ) -> JSONResponse:
+        """Show a task, waiting up to so many seconds for its end."""
+        job = await dispatcher.wait(task, wait)
+        if len(job.outputs or b"") <= SMALL:
+            return _shown(job)
+        return await asyncio.to_thread(_shown, job)
+
+    @router.get("/{task}/record")
+    async def record(task: str) -> JSONResponse:
+        """Give all that is needed to make an answer again elsewhere."""
+        job = await queue.get(task, inputs=True)
+        return await asyncio.to_thread(lambda: JSONResponse(views.record(job)))
+
+    @router.delete("/{task}")
+    async def cancel(task: str) -> JSONResponse:
+        """Cancel a queued or running task."""
+        return JSONResponse(views.summary(await dispatcher.cancel(task)))
+
+    return router
+
+
+def _shown(job: Job) -> JSONResponse:
+    return JSONResponse(views.task(job))
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    length = request.headers.get("content-length", "0")
+    body = bytearray()
+    if not length.isdigit() or int(length) <= limit:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                break
+        else:
+            return bytes(body)
+    raise TooLargeError(
+        f"the request is larger than {limit} bytes, the most this scheduler takes (--max-request-bytes)"
+    )

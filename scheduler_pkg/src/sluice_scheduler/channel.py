@@ -1,0 +1,91 @@
+"""What the scheduler asks of a channel, over HTTP."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+from sluice.digest import Digest
+from sluice_scheduler.errors import ChannelError
+
+MAX_LOCK: Final = 64 << 20  # bytes
+TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)  # seconds
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedLock:
+    """An environment's lock as the channel serves it."""
+
+    environment: str
+    url: str
+    content: bytes
+
+    @property
+    def digest(self) -> Digest:
+        """The sha256 of its text: the environment's name for ever."""
+        return Digest.of(self.content)
+
+
+def lock_url(channel: str, environment: str) -> str:
+    """Name the address of an environment's lock.
+
+    Raises:
+        ChannelError: the environment's name is none.
+
+    """
+    if not _NAME.fullmatch(environment):
+        raise ChannelError(
+            f"not an environment name: {environment[:80]!r}; "
+            "expected {project}-{model}-{torch}-{device} in lower case, as in vision-digits-pt213-cpu"
+        )
+    return f"{channel.rstrip('/')}/envs/{environment}/pixi.lock"
+
+
+def fetch_lock(channel: str, environment: str) -> PublishedLock:
+    """Fetch an environment's lock.
+
+    Raises:
+        ChannelError: the channel is down, does not know the environment, or sends too much.
+
+    """
+    url = lock_url(channel, environment)
+    return PublishedLock(environment, url, _get(url, environment))
+
+
+def fetch_lock_at(url: str, environment: str) -> PublishedLock:
+    """Fetch a lock by the address a record names.
+
+    Raises:
+        ChannelError: as `fetch_lock`.
+
+    """
+    return PublishedLock(environment, url, _get(url, environment))
+
+
+def _get(url: str, environment: str) -> bytes:
+    try:
+        with httpx.stream("GET", url, timeout=TIMEOUT, follow_redirects=True) as response:
+            if response.status_code == httpx.codes.NOT_FOUND:
+                raise ChannelError(
+                    f"the channel has no environment {environment} ({url} answers 404); "
+                    "its environments are listed at the folder above"
+                )
+            if response.status_code != httpx.codes.OK:
+                raise ChannelError(f"the channel answers {response.status_code} at {url}")
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > MAX_LOCK:
+                    raise ChannelError(f"the lock at {url} is larger than {MAX_LOCK} bytes")
+    except httpx.InvalidURL as error:
+        raise ChannelError(f"not a channel's address: {url}: {error}") from None
+    except httpx.UnsupportedProtocol:
+        raise ChannelError(f"not a channel's address: {url}; it begins with http:// or https://") from None
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise ChannelError(f"the channel does not answer at {url}: {reason}; is it running?") from None
+    return bytes(content)

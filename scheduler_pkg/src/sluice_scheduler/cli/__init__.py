@@ -1,0 +1,21 @@
+"""`sluice scheduler`: serve, and speak to what serves."""
+
+from __future__ import annotations
+
+import typer
+
+from sluice_scheduler.cli import replay, serve, tasks
+
+app = typer.Typer(
+    help="Run prioritized PyTorch inference out of locked environments, and look at its tasks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(serve.command)
+app.command("submit")(tasks.submit)
+app.command("status")(tasks.status)
+app.command("show")(tasks.show)
+app.command("cancel")(tasks.cancel)
+app.command("models")(tasks.models)
+app.command("replay")(replay.command)

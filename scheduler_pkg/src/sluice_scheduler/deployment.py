@@ -1,0 +1,63 @@
+"""A deployment as a value: what is served, and the digests it is served under. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluice.digest import Digest
+from sluice_scheduler.errors import DeploymentError
+from sluice_scheduler.job import Provenance
+from sluice_scheduler.model import Model
+from sluice_scheduler.profile import NumericProfile
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model found in a prefix, and the locked package that brought it."""
+
+    name: str
+    directory: Path
+    model: Model
+    package: str  # the package's file name
+    digest: Digest  # sha256 of the package
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A realised, verified environment with its models."""
+
+    environment: str
+    lock_url: str
+    prefix: Path
+    lock: Digest  # sha256 of the lock's text
+    tree: Digest
+    profile: NumericProfile
+    models: tuple[ServedModel, ...]
+
+    def find(self, name: str) -> ServedModel:
+        """Return a model by name.
+
+        Raises:
+            DeploymentError: the environment has none of that name.
+
+        """
+        for model in self.models:
+            if model.name == name:
+                return model
+        known = ", ".join(model.name for model in self.models) or "none"
+        raise DeploymentError(
+            f"environment {self.environment} has no model {name[:64]!r}; its models: {known}"
+        )
+
+    def provenance(self, model: str, output: Digest | None) -> Provenance:
+        """Say what an answer of one of the models is traced by."""
+        return Provenance(
+            environment=self.lock,
+            tree=self.tree,
+            model=self.find(model).digest,
+            profile=self.profile.digest(),
+            lock_url=self.lock_url,
+            profile_document=self.profile.document(),
+            output=output,
+        )

@@ -1,0 +1,65 @@
+"""The one root of every error that `sluice_scheduler` raises on purpose, and the kinds HTTP tells apart."""
+
+from __future__ import annotations
+
+from sluice.errors import SluiceError
+
+
+class SchedulerError(SluiceError):
+    """The scheduler could not do what was asked."""
+
+
+class RequestError(SchedulerError):
+    """The request is not one the scheduler takes; the message says what was expected."""
+
+
+class TooLargeError(RequestError):
+    """The request is larger than this scheduler takes."""
+
+
+class UnknownTaskError(SchedulerError):
+    """No task has this id; `sluice scheduler status` lists the latest ones."""
+
+
+class TransitionError(SchedulerError):
+    """A task's state does not allow this."""
+
+
+class LeaseLostError(SchedulerError):
+    """The task was leased again, cancelled or ended meanwhile; this answer is dropped."""
+
+
+class QueueError(SchedulerError):
+    """The queue could not be read or written; look at the state folder's disk."""
+
+
+class DrainingError(SchedulerError):
+    """The scheduler is stopping and takes no more tasks; submit again once it is back."""
+
+
+class ChannelError(SchedulerError):
+    """The channel did not give what was asked of it."""
+
+
+class DeploymentError(SchedulerError):
+    """An environment of the channel could not be made ready to serve."""
+
+
+class WorkerError(SchedulerError):
+    """A worker process ended or spoke out of turn."""
+
+
+class SettingsError(SchedulerError):
+    """A setting has a value the scheduler does not take."""
+
+
+class DaemonError(SchedulerError):
+    """The scheduler could not start."""
+
+
+class ClientError(SchedulerError):
+    """The scheduler did not answer as expected."""
+
+
+class NotReadyError(SchedulerError):
+    """The scheduler is still making its environments ready."""

@@ -1,0 +1,121 @@
+"""The deployments a daemon serves, and whether they are up."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluice_scheduler.deployment import Deployment, ServedModel
+from sluice_scheduler.errors import NotReadyError, RequestError
+from sluice_scheduler.supervisor import Supervisor
+
+
+@dataclass(slots=True)
+class Member:
+    """One environment the daemon was asked to serve."""
+
+    environment: str
+    doing: str = "waiting for its turn"
+    supervisor: Supervisor | None = None
+
+    def now_doing(self, text: str) -> None:
+        """Note what is being done to bring it up."""
+        self.doing = text
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """What is served, once it is known."""
+        return self.supervisor.deployment if self.supervisor else None
+
+    @property
+    def up(self) -> bool:
+        """Whether it can answer."""
+        return self.supervisor is not None and self.supervisor.life.up
+
+    @property
+    def state(self) -> str:
+        """Say in a few words where it is."""
+        if self.supervisor is None:
+            return self.doing
+        return self.supervisor.life.phase.value
+
+
+class Fleet:
+    """All environments of one daemon."""
+
+    def __init__(self, environments: tuple[str, ...], *, instances: int, tmp: Path, logs: Path) -> None:
+        self.members = {name: Member(name) for name in environments}
+        self._instances = instances
+        self._tmp = tmp
+        self._logs = logs
+
+    @property
+    def ready(self) -> bool:
+        """Whether every environment can answer."""
+        return all(member.up for member in self.members.values())
+
+    async def start(self, deployment: Deployment) -> Supervisor:
+        """Start a deployment's processes.
+
+        Raises:
+            WorkerError: they do not come up.
+
+        """
+        member = self.members[deployment.environment]
+        member.doing = "starting its workers"
+        supervisor = Supervisor(
+            deployment,
+            instances=self._instances,
+            tmp=self._tmp,
+            logfile=self._logs / f"{deployment.environment}.log",
+        )
+        await supervisor.start()
+        member.supervisor = supervisor
+        return supervisor
+
+    async def stop(self) -> None:
+        """Kill every process."""
+        running = [member.supervisor for member in self.members.values() if member.supervisor]
+        await asyncio.gather(*(supervisor.stop() for supervisor in running))
+
+    def find(self, model: str, environment: str | None = None) -> tuple[Deployment, ServedModel]:
+        """Find the one deployment that a request means.
+
+        Raises:
+            RequestError: none has the model, or several have and the request names no environment.
+            NotReadyError: it may be in an environment that is not up yet.
+
+        """
+        if environment is not None and environment not in self.members:
+            raise RequestError(
+                f"no environment {environment[:80]!r} is served here; served: {', '.join(self.members)}"
+            )
+        members = [self.members[environment]] if environment else list(self.members.values())
+        found = [
+            (member.deployment, served)
+            for member in members
+            if member.deployment
+            for served in member.deployment.models
+            if served.name == model
+        ]
+        missing = [member for member in members if member.deployment is None]
+        if missing and (len(found) != 1 or environment is None):
+            one = missing[0]
+            raise NotReadyError(f"not ready: environment {one.environment} is {one.doing}; try again later")
+        if not found:
+            known = sorted(
+                {
+                    served.name
+                    for member in members
+                    if member.deployment
+                    for served in member.deployment.models
+                }
+            )
+            raise RequestError(f"no model {model[:80]!r} is served here; served: {', '.join(known)}")
+        if len(found) > 1:
+            names = ", ".join(deployment.environment for deployment, _ in found)
+            raise RequestError(
+                f"model {model!r} is served by several environments; name one as environment: {names}"
+            )
+        return found[0]

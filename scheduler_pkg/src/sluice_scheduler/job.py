@@ -1,0 +1,125 @@
+"""A job as a value: its states, what may follow what, and what an answer is traced by. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from sluice.digest import Digest
+from sluice_scheduler.errors import TransitionError
+
+MAX_ATTEMPTS: Final = 3  # leases; a job whose worker is lost this often has failed
+
+
+class State(StrEnum):
+    """Where a job is. It ends in exactly one of the last three and stays there."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can follow."""
+        return self not in (State.QUEUED, State.RUNNING)
+
+
+class Event(StrEnum):
+    """What happens to a job."""
+
+    LEASE = "lease"  # a worker takes it
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    LOSE = "lose"  # its worker is gone without an answer
+    CANCEL = "cancel"
+
+
+_NEXT: Final = {
+    (State.QUEUED, Event.LEASE): State.RUNNING,
+    (State.QUEUED, Event.CANCEL): State.CANCELLED,
+    (State.RUNNING, Event.SUCCEED): State.SUCCEEDED,
+    (State.RUNNING, Event.FAIL): State.FAILED,
+    (State.RUNNING, Event.CANCEL): State.CANCELLED,
+}
+
+
+def next_state(state: State, event: Event, attempts: int = 0) -> State:
+    """Say which state follows; a job lost for the `MAX_ATTEMPTS`th time has failed, else it is queued again.
+
+    Raises:
+        TransitionError: the event cannot happen in that state.
+
+    """
+    if (state, event) == (State.RUNNING, Event.LOSE):
+        return State.QUEUED if attempts < MAX_ATTEMPTS else State.FAILED
+    try:
+        return _NEXT[state, event]
+    except KeyError:
+        raise TransitionError(f"the task is {state}: it cannot {event}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What an answer is traced by: every link of the chain it was made under."""
+
+    environment: Digest  # sha256 of the lock's text
+    tree: Digest
+    model: Digest  # sha256 of the model's package
+    profile: Digest
+    lock_url: str
+    profile_document: dict[str, int | str | bool]
+    output: Digest | None = None  # None when the job did not succeed
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job as it enters the queue."""
+
+    id: str
+    lane: str  # the environment it runs in
+    model: str
+    priority: int  # 1 (most urgent) to 9
+    rank: float  # seconds; the lowest is next
+    enqueued_at: float  # seconds since the epoch, UTC
+    input_digest: Digest
+    inputs: bytes  # see payload
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the queue knows it. Times are seconds since the epoch, UTC."""
+
+    id: str
+    lane: str
+    model: str
+    priority: int
+    rank: float
+    enqueued_at: float
+    input_digest: Digest
+    state: State = State.QUEUED
+    attempts: int = 0  # also names the current lease
+    start_order: int | None = None  # of the last lease; counts over all lanes and restarts
+    started_at: float | None = None
+    finished_at: float | None = None
+    lease_until: float | None = None
+    error: str | None = None
+    provenance: Provenance | None = None
+    inputs: bytes | None = None  # only where asked for
+    outputs: bytes | None = None
+
+    @classmethod
+    def of(cls, new: Submission) -> Job:
+        """Make the queued job of a submission."""
+        return cls(
+            id=new.id,
+            lane=new.lane,
+            model=new.model,
+            priority=new.priority,
+            rank=new.rank,
+            enqueued_at=new.enqueued_at,
+            input_digest=new.input_digest,
+            inputs=new.inputs,
+        )

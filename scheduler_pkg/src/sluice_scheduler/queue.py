@@ -1,0 +1,112 @@
+"""The port behind which jobs wait."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sluice_scheduler.job import Job, Provenance, State, Submission
+
+
+class JobQueue(Protocol):
+    """Keeps jobs until they are asked for, each ending in exactly one of succeeded, failed, cancelled.
+
+    Durable: what a call returned survives the process, and, but for the in-memory queue, the machine.
+    Ordering: `lease` gives the lowest rank of its lane, of equal ranks the first put; it stores ranks and never
+    computes one. Fencing: a job's `attempts` at its lease names that lease; `heartbeat`, `ack` and `fail` of
+    another one change nothing and raise LeaseLostError. Idempotence: what was done may be said again.
+
+    Every call may raise QueueError when the store cannot be read or written; nothing was changed then.
+    Times are seconds since the epoch, given by the caller.
+    """
+
+    async def put(self, new: Submission) -> Job:
+        """Keep a job; once this returns it is durable. An id that is there already is returned unchanged."""
+        ...
+
+    async def lease(self, lane: str, *, now: float, seconds: float) -> Job | None:
+        """Give the lane's next job, with its inputs, for so many seconds; None when none waits.
+
+        It is running now, with one more attempt and the next `start_order`.
+        """
+        ...
+
+    async def heartbeat(self, job_id: str, attempt: int, *, now: float, seconds: float) -> None:
+        """Hold a leased job longer.
+
+        Raises:
+            LeaseLostError: the job is no longer running under this lease.
+            UnknownTaskError: no job has the id.
+
+        """
+        ...
+
+    async def ack(
+        self, job_id: str, attempt: int, *, now: float, outputs: bytes, provenance: Provenance
+    ) -> Job:
+        """End a leased job well. Said again for the same lease it changes nothing.
+
+        Raises:
+            LeaseLostError: the job is no longer running under this lease.
+            UnknownTaskError: no job has the id.
+
+        """
+        ...
+
+    async def fail(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        now: float,
+        error: str,
+        provenance: Provenance | None = None,
+        lost: bool = False,
+    ) -> Job:
+        """End a leased job badly; `lost`: its worker is gone, so it is queued again while attempts are left.
+
+        A job queued again keeps its rank. Said again for the same lease it changes nothing.
+
+        Raises:
+            LeaseLostError: the job is no longer running under this lease.
+            UnknownTaskError: no job has the id.
+
+        """
+        ...
+
+    async def cancel(self, job_id: str, *, now: float) -> tuple[Job, State]:
+        """Cancel a queued or running job; returns it and the state it was in. Cancelled twice is cancelled.
+
+        Raises:
+            TransitionError: it has succeeded or failed.
+            UnknownTaskError: no job has the id.
+
+        """
+        ...
+
+    async def sweep(self, *, now: float, abandoned: bool = False) -> tuple[Job, ...]:
+        """Take back jobs whose lease ran out, or every leased job when all holders are `abandoned`.
+
+        Each is queued again, or failed after `MAX_ATTEMPTS`, exactly as `fail` with `lost`.
+        """
+        ...
+
+    async def get(self, job_id: str, *, inputs: bool = False) -> Job:
+        """Look at one job, with its outputs, and with its inputs where asked for.
+
+        Raises:
+            UnknownTaskError: no job has the id.
+
+        """
+        ...
+
+    async def list(self, *, state: State | None = None, limit: int = 100) -> tuple[Job, ...]:
+        """List the jobs put last, the latest first, without inputs and outputs."""
+        ...
+
+    async def counts(self) -> dict[tuple[str, State], int]:
+        """Count jobs by lane and state."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked and let the store go."""
+        ...

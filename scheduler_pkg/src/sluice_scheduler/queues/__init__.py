@@ -1,0 +1,1 @@
+"""Stores that pass the one contract suite of the queue."""

@@ -1,0 +1,30 @@
+"""A job's provenance as the text a store keeps."""
+
+from __future__ import annotations
+
+import json
+
+from sluice.digest import Digest
+from sluice_scheduler.job import Provenance
+
+_DIGESTS = ("environment", "tree", "model", "profile", "output")
+
+
+def to_text(provenance: Provenance) -> str:
+    """Write it as one line of JSON."""
+    digests = {name: getattr(provenance, name) for name in _DIGESTS}
+    return json.dumps(
+        {
+            **{name: digest.hex if digest else None for name, digest in digests.items()},
+            "lock_url": provenance.lock_url,
+            "profile_document": provenance.profile_document,
+        }
+    )
+
+
+def from_text(text: str) -> Provenance:
+    """Read what `to_text` wrote."""
+    document = json.loads(text)
+    for name in _DIGESTS:
+        document[name] = Digest(document[name]) if document[name] else None
+    return Provenance(**document)

@@ -1,0 +1,265 @@
+"""The durable queue: one SQLite file in WAL mode, fsynced at every commit."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from sluice.digest import Digest
+from sluice_scheduler.errors import LeaseLostError, QueueError, UnknownTaskError
+from sluice_scheduler.job import Event, Job, Provenance, State, Submission, next_state
+from sluice_scheduler.queues import statements
+from sluice_scheduler.queues.memory import lost_error, unknown
+from sluice_scheduler.queues.provenance import from_text, to_text
+from sluice_scheduler.queues.writer import Writer
+
+SCHEMA_VERSION: Final = 1
+_SQL: Final = statements.load("sqlite.sql")
+
+
+class SqliteQueue:
+    """A JobQueue in a file. One process at a time may open it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file.
+
+        Raises:
+            QueueError: it cannot be opened, or another version of Sluice wrote it.
+
+        """
+        try:
+            self._writer = Writer(lambda: _connect(path))
+        except sqlite3.Error as error:
+            raise QueueError(f"cannot open the queue {path}: {error}; is it a Sluice state folder?") from None
+
+    async def put(self, new: Submission) -> Job:
+        """Keep a job."""
+
+        def operation(db: sqlite3.Connection) -> Job:
+            values = {
+                "id": new.id,
+                "lane": new.lane,
+                "model": new.model,
+                "priority": new.priority,
+                "rank": new.rank,
+                "enqueued_at": new.enqueued_at,
+                "input_digest": new.input_digest.hex,
+            }
+            row = db.execute(_SQL["put"], values).fetchone()
+            if row is None:
+                return _find(db, new.id)[1]
+            db.execute(_SQL["put_input"], {"seq": row["seq"], "tensors": new.inputs})
+            return replace(Job.of(new), inputs=None)
+
+        return await self._writer.run(operation)
+
+    async def lease(self, lane: str, *, now: float, seconds: float) -> Job | None:
+        """Give the lane's next job."""
+
+        def operation(db: sqlite3.Connection) -> Job | None:
+            row = db.execute(_SQL["next"], {"lane": lane}).fetchone()
+            if row is None:
+                return None
+            values = {
+                "seq": row["seq"],
+                "state": next_state(State(row["state"]), Event.LEASE),
+                "start_order": db.execute(_SQL["count_start"]).fetchone()["value"],
+                "now": now,
+                "until": now + seconds,
+            }
+            started = db.execute(_SQL["start"], values).fetchone()
+            return replace(_job(started), inputs=_tensors(db, "input", row["seq"]))
+
+        return await self._writer.run(operation)
+
+    async def heartbeat(self, job_id: str, attempt: int, *, now: float, seconds: float) -> None:
+        """Hold a leased job longer."""
+
+        def operation(db: sqlite3.Connection) -> None:
+            seq, _ = _leased(db, job_id, attempt)
+            db.execute(_SQL["hold"], {"seq": seq, "until": now + seconds})
+
+        await self._writer.run(operation)
+
+    async def ack(
+        self, job_id: str, attempt: int, *, now: float, outputs: bytes, provenance: Provenance
+    ) -> Job:
+        """End a leased job well."""
+
+        def operation(db: sqlite3.Connection) -> Job:
+            seq, job = _find(db, job_id)
+            if job.state is State.SUCCEEDED and job.attempts == attempt:
+                return job
+            seq, job = _leased(db, job_id, attempt)
+            db.execute(_SQL["put_output"], {"seq": seq, "tensors": outputs})
+            return _end(db, seq, next_state(job.state, Event.SUCCEED), now, provenance=provenance)
+
+        return await self._writer.run(operation)
+
+    async def fail(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        now: float,
+        error: str,
+        provenance: Provenance | None = None,
+        lost: bool = False,
+    ) -> Job:
+        """End a leased job badly, or queue it again."""
+
+        def operation(db: sqlite3.Connection) -> Job:
+            done = _find(db, job_id)[1]
+            ends = (State.FAILED, State.QUEUED) if lost else (State.FAILED,)
+            if done.attempts == attempt and done.state in ends:
+                return done
+            seq, job = _leased(db, job_id, attempt)
+            state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.attempts)
+            return _end(db, seq, state, now, error=error, provenance=provenance)
+
+        return await self._writer.run(operation)
+
+    async def cancel(self, job_id: str, *, now: float) -> tuple[Job, State]:
+        """Cancel a queued or running job."""
+
+        def operation(db: sqlite3.Connection) -> tuple[Job, State]:
+            seq, job = _find(db, job_id)
+            if job.state is State.CANCELLED:
+                return job, job.state
+            return _end(db, seq, next_state(job.state, Event.CANCEL), now), job.state
+
+        return await self._writer.run(operation)
+
+    async def sweep(self, *, now: float, abandoned: bool = False) -> tuple[Job, ...]:
+        """Take back jobs whose lease ran out."""
+
+        def operation(db: sqlite3.Connection) -> tuple[Job, ...]:
+            rows = db.execute(_SQL["due"], {"now": now, "abandoned": abandoned}).fetchall()
+            return tuple(
+                _end(
+                    db,
+                    row["seq"],
+                    next_state(State(row["state"]), Event.LOSE, row["attempts"]),
+                    now,
+                    error=lost_error(row["attempts"]),
+                )
+                for row in rows
+            )
+
+        return await self._writer.run(operation)
+
+    async def get(self, job_id: str, *, inputs: bool = False) -> Job:
+        """Look at one job."""
+
+        def operation(db: sqlite3.Connection) -> Job:
+            seq, job = _find(db, job_id)
+            return replace(
+                job,
+                inputs=_tensors(db, "input", seq) if inputs else None,
+                outputs=_tensors(db, "output", seq) if job.state is State.SUCCEEDED else None,
+            )
+
+        return await self._writer.run(operation)
+
+    async def list(self, *, state: State | None = None, limit: int = 100) -> tuple[Job, ...]:
+        """List the jobs put last."""
+        values = {"state": state, "limit": limit}
+        return await self._writer.run(
+            lambda db: tuple(map(_job, db.execute(_SQL["list"], values).fetchall()))
+        )
+
+    async def counts(self) -> dict[tuple[str, State], int]:
+        """Count jobs by lane and state."""
+
+        def operation(db: sqlite3.Connection) -> dict[tuple[str, State], int]:
+            rows = db.execute(_SQL["counts"]).fetchall()
+            return {(row["lane"], State(row["state"])): row["amount"] for row in rows}
+
+        return await self._writer.run(operation)
+
+    async def close(self) -> None:
+        """Finish what was asked and close the file."""
+        await self._writer.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    db.row_factory = sqlite3.Row
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")  # a commit returns when its bytes are on the disk
+        db.execute("PRAGMA foreign_keys = ON")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            schema = _SQL["schema"]
+            db.executescript(f"BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        elif version != SCHEMA_VERSION:
+            raise QueueError(  # noqa: TRY301 - what closes the file is here
+                f"the queue {path} has schema {version}, this Sluice reads {SCHEMA_VERSION}; "
+                "use the version that wrote it or another state folder"
+            )
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
+    row = db.execute(_SQL["get"], {"id": job_id}).fetchone()
+    if row is None:
+        raise UnknownTaskError(unknown(job_id))
+    return row["seq"], _job(row)
+
+
+def _leased(db: sqlite3.Connection, job_id: str, attempt: int) -> tuple[int, Job]:
+    seq, job = _find(db, job_id)
+    if job.state is not State.RUNNING or job.attempts != attempt:
+        raise LeaseLostError
+    return seq, job
+
+
+def _end(
+    db: sqlite3.Connection,
+    seq: int,
+    state: State,
+    now: float,
+    *,
+    error: str | None = None,
+    provenance: Provenance | None = None,
+) -> Job:
+    values = {
+        "seq": seq,
+        "state": state,
+        "finished_at": now if state.ended else None,
+        "error": error if state.ended else None,
+        "provenance": to_text(provenance) if state.ended and provenance else None,
+    }
+    return _job(db.execute(_SQL["end"], values).fetchone())
+
+
+def _tensors(db: sqlite3.Connection, kind: str, seq: int) -> bytes:
+    tensors: bytes = db.execute(_SQL[kind], {"seq": seq}).fetchone()["tensors"]
+    return tensors
+
+
+def _job(row: sqlite3.Row) -> Job:
+    provenance = row["provenance"]
+    return Job(
+        id=row["id"],
+        lane=row["lane"],
+        model=row["model"],
+        priority=row["priority"],
+        rank=row["rank"],
+        enqueued_at=row["enqueued_at"],
+        input_digest=Digest(row["input_digest"]),
+        state=State(row["state"]),
+        attempts=row["attempts"],
+        start_order=row["start_order"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        lease_until=row["lease_until"],
+        error=row["error"],
+        provenance=from_text(provenance) if provenance else None,
+    )

@@ -1,0 +1,161 @@
+"""Compares an answer made again with the one on record. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from sluice.digest import Digest, DigestError
+from sluice_scheduler import tensors
+from sluice_scheduler.elements import unpack
+from sluice_scheduler.errors import SchedulerError
+from sluice_scheduler.profile import NumericProfile
+from sluice_scheduler.tensors import BYTES, Tensor
+
+FORMAT: Final = 1
+LINKS: Final = ("lock", "tree", "model", "profile", "input", "output")  # in the order of the chain
+
+
+class RecordError(SchedulerError):
+    """An answer's record cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRecord:
+    """What `GET /v1/tasks/ID/record` gives: an answer and every link it was made under."""
+
+    task: str
+    environment: str
+    model: str
+    lock_url: str
+    lock: Digest
+    tree: Digest
+    model_digest: Digest
+    profile: NumericProfile
+    profile_digest: Digest
+    input_digest: Digest
+    output_digest: Digest
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @classmethod
+    def parse(cls, document: object) -> Self:
+        """Read a record's JSON.
+
+        Raises:
+            RecordError: it is incomplete, or of another format.
+
+        """
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise RecordError(
+                f"not an answer's record of format {FORMAT}; was it fetched from a Sluice scheduler?"
+            )
+        try:
+            digests = document["digests"]
+            return cls(
+                task=str(document["task"]),
+                environment=str(document["environment"]),
+                model=str(document["model"]),
+                lock_url=str(document["lock_url"]),
+                lock=Digest(digests["environment"]),
+                tree=Digest(digests["tree"]),
+                model_digest=Digest(digests["model"]),
+                profile=NumericProfile(**document["profile"]),
+                profile_digest=Digest(digests["profile"]),
+                input_digest=Digest(digests["input"]),
+                output_digest=Digest(digests["output"]),
+                inputs=_tensors(document["inputs"]),
+                outputs=_tensors(document["outputs"]),
+            )
+        except (KeyError, TypeError, ValueError, binascii.Error, DigestError, SchedulerError) as error:
+            raise RecordError(f"the answer's record is damaged: {type(error).__name__}: {error}") from None
+
+    def contradiction(self) -> str | None:
+        """Name the link of the record that its own content belies, or None."""
+        if tensors.digest(self.inputs) != self.input_digest:
+            return "input"
+        if tensors.digest(self.outputs) != self.output_digest:
+            return "output"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an answer could be made again, and if not the first link that differs."""
+
+    task: str
+    link: str | None = None  # one of LINKS
+    expected: str = ""
+    found: str = ""
+    max_difference: float | None = None  # of two outputs that can be subtracted
+
+    @property
+    def equal(self) -> bool:
+        """Whether every link and every byte of the output is equal."""
+        return self.link is None
+
+
+def compare_links(record: AnswerRecord, observed: Iterable[tuple[str, Digest]]) -> Verdict | None:
+    """Compare links in the order given; None while all are equal."""
+    expected = {
+        "lock": record.lock,
+        "tree": record.tree,
+        "model": record.model_digest,
+        "profile": record.profile_digest,
+    }
+    for link, found in observed:
+        if expected[link] != found:
+            return Verdict(record.task, link, expected[link].hex, found.hex)
+    return None
+
+
+def compare_outputs(record: AnswerRecord, outputs: tuple[Tensor, ...]) -> Verdict:
+    """Compare an answer made again with the recorded one, byte for byte."""
+    found = tensors.digest(outputs)
+    difference = max_difference(record.outputs, outputs)
+    if found == record.output_digest:
+        return Verdict(record.task, max_difference=difference)
+    return Verdict(record.task, "output", record.output_digest.hex, found.hex, difference)
+
+
+def max_difference(one: Iterable[Tensor], other: Iterable[Tensor]) -> float | None:
+    """Compute the largest absolute difference of two answers' numbers; None where they cannot be subtracted."""
+    pairs = list(zip(sorted(one, key=_name), sorted(other, key=_name), strict=False))
+    worst: float | None = None
+    for left, right in pairs:
+        if (left.name, left.datatype, left.shape) != (right.name, right.datatype, right.shape):
+            return None
+        if left.datatype == BYTES or left.data == right.data:
+            worst = worst if left.datatype == BYTES and left.data != right.data else max(worst or 0.0, 0.0)
+            continue
+        values = zip(unpack(left.datatype, left.data), unpack(right.datatype, right.data), strict=True)
+        worst = max([worst or 0.0, *(_apart(a, b) for a, b in values)])
+    return worst
+
+
+def _apart(one: Any, other: Any) -> float:  # noqa: ANN401 - a number as JSON has it
+    first, second = float(one), float(other)  # float("NaN") reads how the protocol writes it
+    if first == second or (math.isnan(first) and math.isnan(second)):
+        return 0.0
+    apart = abs(first - second)
+    return math.inf if math.isnan(apart) else apart
+
+
+def _name(tensor: Tensor) -> str:
+    return tensor.name
+
+
+def _tensors(documents: list[dict[str, Any]]) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(
+            document["name"],
+            document["datatype"],
+            tuple(document["shape"]),
+            base64.b64decode(document["base64"], validate=True),
+        )
+        for document in documents
+    )

@@ -1,0 +1,220 @@
+"""One zygote process of one deployment, and the instances forked from it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from sluice_scheduler import payload
+from sluice_scheduler.deployment import Deployment
+from sluice_scheduler.errors import WorkerError
+from sluice_scheduler.profile import NumericProfile
+from sluice_scheduler.tensors import Tensor
+from sluice_scheduler.wire import FrameSocket, encode
+
+WORKER: Final = Path(__file__).parent / "worker"
+LOAD_SECONDS: Final = 600.0
+FORK_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an instance said to one task."""
+
+    outputs: tuple[Tensor, ...] = ()
+    error: str | None = None
+    seconds: float = 0.0
+
+
+class Instance:
+    """One forked process that answers one task at a time."""
+
+    def __init__(self, slot: str, pid: int, frames: FrameSocket) -> None:
+        self.slot = slot
+        self.pid = pid
+        self.killed = False  # on purpose
+        self.gone = False  # reaped by the zygote
+        self._frames = frames
+
+    async def infer(self, task: str, model: str, inputs: bytes) -> Answer:
+        """Run a model on packed inputs.
+
+        Raises:
+            WorkerError: the instance ended, or its answer is none.
+
+        """
+        tensors, body = payload.split(inputs)
+        header = {"op": "infer", "id": task, "model": model, "tensors": tensors}
+        await self._frames.send(encode(header, body))
+        answer, content = await self._frames.receive()
+        if answer.get("id") != task:
+            raise WorkerError("the worker answered another task than it was asked")
+        if answer.get("op") == "error":
+            return Answer(error=str(answer.get("message", ""))[:2000])
+        if answer.get("op") != "result":
+            raise WorkerError(f"the worker answered with {str(answer.get('op'))[:40]!r}, not with a result")
+        seconds = answer.get("seconds")
+        return Answer(
+            outputs=payload.assemble(answer.get("tensors"), content),
+            seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        )
+
+    def kill(self) -> None:
+        """End the process at once; the one way to cancel that always works."""
+        self.killed = True
+        self._end()
+
+    def discard(self) -> None:
+        """Let go of an instance that is gone or of no more use."""
+        self._end()
+        self._frames.close()
+
+    def _end(self) -> None:
+        if not self.gone:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+class Zygote:
+    """A process that has loaded a deployment's models and forks instances of itself.
+
+    It runs in a process group of its own, with the numeric profile's variables and nothing of the daemon's
+    environment, in a temporary folder of its own. It ends when this process does: its control socket closes.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], frames: FrameSocket, folder: Path) -> None:
+        self._process = process
+        self._frames = frames
+        self._folder = folder
+        self._forking: dict[str, asyncio.Future[int]] = {}
+        self.loaded: dict[str, Any] = {}  # what it said of itself: python, torch, seconds
+
+    @classmethod
+    async def start(cls, deployment: Deployment, *, tmp: Path, log: Path) -> Self:
+        """Spawn it and have it load the models.
+
+        Raises:
+            WorkerError: it cannot be started or cannot load a model; the message is one line, `log` has the rest.
+
+        """
+        folder = Path(tempfile.mkdtemp(prefix="zygote-", dir=tmp))
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs, log.open("ab") as output:
+                process = _spawn(deployment.prefix, deployment.profile, theirs, folder, output.fileno())
+        except OSError as error:
+            ours.close()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise WorkerError(
+                f"cannot start {deployment.prefix}/bin/python: {error.strerror or error}"
+            ) from None
+        zygote = cls(process, FrameSocket(ours), folder)
+        try:
+            async with asyncio.timeout(LOAD_SECONDS):
+                await zygote._load(deployment)
+        except (WorkerError, TimeoutError) as error:
+            await zygote.destroy()
+            reason = f"not loaded within {LOAD_SECONDS:.0f} s" if isinstance(error, TimeoutError) else error
+            raise WorkerError(f"environment {deployment.environment}: {reason}; see {log}") from None
+        except BaseException:
+            await zygote.destroy()
+            raise
+        return zygote
+
+    async def _load(self, deployment: Deployment) -> None:
+        models = [{"name": m.name, "directory": str(m.directory)} for m in deployment.models]
+        await self._frames.send(
+            encode({"op": "load", "models": models, "profile": deployment.profile.document()})
+        )
+        answer, _ = await self._frames.receive()
+        if answer.get("op") != "loaded":
+            raise WorkerError(str(answer.get("error") or "the worker did not load the models")[:2000])
+        self.loaded = answer
+
+    async def fork(self, slot: str) -> Instance:
+        """Fork an instance; `watch` must be running.
+
+        Raises:
+            WorkerError: the zygote is gone or does not answer.
+
+        """
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        self._forking[slot] = loop.create_future()
+        try:
+            with theirs:
+                frame = encode({"op": "fork", "instance": slot})
+                socket.send_fds(self._frames.socket, [frame], [theirs.fileno()])
+            async with asyncio.timeout(FORK_SECONDS):
+                pid = await self._forking[slot]
+        except (OSError, TimeoutError):
+            ours.close()
+            raise WorkerError(f"the zygote did not fork instance {slot}") from None
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            self._forking.pop(slot, None)
+        return Instance(slot, pid, FrameSocket(ours))
+
+    async def watch(self, on_exit: Callable[[str, int, int], None]) -> None:
+        """Listen to the zygote until it is gone; tells of every instance that ended: slot, pid, status."""
+        try:
+            while True:
+                said, _ = await self._frames.receive()
+                slot = str(said.get("instance"))
+                pid = said.get("pid")
+                if type(pid) is not int:
+                    continue
+                if said.get("op") == "forked" and slot in self._forking:
+                    if not self._forking[slot].done():
+                        self._forking[slot].set_result(pid)
+                elif said.get("op") == "exited":
+                    on_exit(slot, pid, int(said.get("status") or 0))
+        except WorkerError:
+            return
+        finally:
+            for future in self._forking.values():
+                if not future.done():
+                    future.set_exception(WorkerError("the zygote is gone"))
+
+    async def destroy(self) -> None:
+        """Kill the process group and clear its folder. May be called again."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._frames.close()
+        await asyncio.to_thread(self._process.wait)
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+def _spawn(
+    prefix: Path, profile: NumericProfile, control: socket.socket, folder: Path, output: int
+) -> subprocess.Popen[bytes]:
+    variables = {
+        "PATH": f"{prefix}/bin:/usr/bin:/bin",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        **profile.environment(),
+    }
+    # -B: nothing is written into the environment.
+    command = [f"{prefix}/bin/python", "-I", "-B", str(WORKER), "--control-fd", str(control.fileno())]
+    return subprocess.Popen(
+        command,
+        pass_fds=(control.fileno(),),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=variables,
+        cwd=folder,
+        start_new_session=True,  # a group of its own: killed whole, and deaf to the terminal's Ctrl-C
+    )
