@@ -80,7 +80,7 @@ class CondaWriter:
         hashing = _Hashing(stream)
         info = _member(path, self._timestamp, executable=executable, size=size)
         try:
-            self._tar.addfile(info, hashing)  # type: ignore[arg-type]  # needs read alone
+            self._tar.addfile(info, hashing)
         except OSError as error:
             if error.errno is None:  # tarfile's own word for a short stream
                 raise PackError(f"{path}: ends before its {size} bytes") from None
@@ -143,7 +143,7 @@ def _tar_zst(archive: zipfile.ZipFile, name: str, level: int, size: int) -> Iter
     with (
         archive.open(entry, "w") as member,
         zstandard.ZstdCompressor(level=level, threads=THREADS).stream_writer(member, closefd=False) as stream,
-        tarfile.open(
+        tarfile.open(  # type: ignore[call-overload]  # typeshed does not know copybufsize here
             fileobj=stream,
             mode="w|",
             format=tarfile.PAX_FORMAT,

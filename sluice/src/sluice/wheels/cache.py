@@ -67,7 +67,8 @@ def find(root: Path, name: str, pinned: Mapping[NormalizedName, Digest]) -> Entr
         if any(str(pinned.get(each)) != digest for each, digest in stated["companions"].items()):
             return None
         packages = tuple(
-            Kept(folder / Path(one["filename"]).name, one["subdir"], Digest(one["sha256"])) for one in stated["packages"]
+            Kept(folder / Path(one["filename"]).name, one["subdir"], Digest(one["sha256"]))
+            for one in stated["packages"]
         )
         if all(Digest.of_file(one.path) == one.sha256 for one in packages):
             return Entry(packages, bool(stated["needs_abi"]))

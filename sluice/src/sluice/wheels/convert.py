@@ -9,7 +9,6 @@ from pathlib import Path
 from packaging.utils import NormalizedName
 
 from sluice.digest import Digest
-from sluice.errors import SluiceError
 from sluice.pack import CondaWriter, PackError, conda_writer, to_json
 from sluice.package import PackageId
 from sluice.wheels.depends import Companions, nobody
@@ -17,7 +16,6 @@ from sluice.wheels.errors import RequirementError, WheelError
 from sluice.wheels.identity import Identity, identify
 from sluice.wheels.info import about_json, index_json, license_name, link_json, source_json, timestamp
 from sluice.wheels.layout import (
-    EntryPoint,
     Layout,
     Placed,
     entry_points,
@@ -133,7 +131,7 @@ def _convert(
         writer.info("about.json", about_json(metadata, licenses))
         if identity.relocatable:
             writer.info("link.json", link_json(commands))
-        asked = {name: _version_of(companions, name) for name in identity.dependencies.companions}
+        asked = {str(name): _version_of(companions, name) for name in identity.dependencies.companions}
         writer.info("wheel.json", source_json(opened.filename, source, target, asked))
     return _written(directory, identity)
 

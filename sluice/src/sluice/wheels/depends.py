@@ -101,7 +101,10 @@ def _python_range(
     specifiers = metadata.requires_python
     # A bound that Requires-Python makes anyway is left to it.
     if first > 0 and specifiers.contains(f"3.{first - 1}.99", prereleases=True):
-        specifiers &= SpecifierSet(f">=3.{first}")
+        lower = [each for each in specifiers if each.operator == ">="]
+        specifiers = SpecifierSet([each for each in specifiers if each not in lower]) & SpecifierSet(
+            f">=3.{first}"
+        )
     text = conda_constraint(specifiers)
     if last + 1 in _MINORS and metadata.requires_python.contains(f"3.{last + 1}.0", prereleases=True):
         upper = f"<3.{last + 1}.0a0"

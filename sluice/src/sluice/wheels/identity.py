@@ -19,7 +19,7 @@ from sluice.wheels.target import Target, oldest_glibc
 from sluice.wheels.versions import conda_version, local_label
 
 # Part of every build string: raise it whenever the same wheel would give other bytes.
-CONVERTER = "1"
+CONVERTER = "2"
 
 
 @dataclass(frozen=True)

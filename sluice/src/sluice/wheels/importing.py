@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import signal
@@ -13,12 +12,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
 
-import platformdirs
 from packaging.utils import NormalizedName
 
 from sluice.digest import Digest
 from sluice.progress import Progress, Silent, Step
 from sluice.sources import Source
+from sluice.sources.store import cache_root
 from sluice.wheels import cache
 from sluice.wheels.convert import convert_wheel, read_metadata, write_alias, write_python_abi
 from sluice.wheels.errors import WheelSetError
@@ -32,11 +31,11 @@ PROCESSES = 2
 class Fetcher(Protocol):
     """Gets pinned sources: `sluice.sources.Store`."""
 
-    def fetch(self, source: Source, progress: Progress) -> Path:
-        """Return the source's file, whose sha256 is the pinned one.
+    def fetch_all(self, sources: Iterable[Source], progress: Progress | None = None) -> tuple[Path, ...]:
+        """Return the sources' files in the order given, each with the pinned sha256.
 
         Raises:
-            SluiceError: it cannot be had.
+            SluiceError: one cannot be had.
 
         """
         ...
@@ -64,12 +63,16 @@ class _Job:
 
 def default_cache() -> Path:
     """Return where conversions are kept: `$SLUICE_CACHE` or the user's cache folder, `converted` below it."""
-    root = os.environ.get("SLUICE_CACHE")
-    return (Path(root) if root else platformdirs.user_cache_path("sluice")) / "converted"
+    return cache_root() / "converted"
 
 
 def import_set(
-    set_dir: Path, store: Fetcher, channel_dir: Path, progress: Progress | None = None, *, cache_dir: Path | None = None
+    set_dir: Path,
+    store: Fetcher,
+    channel_dir: Path,
+    progress: Progress | None = None,
+    *,
+    cache_dir: Path | None = None,
 ) -> Imported:
     """Import one wheel set (the folder of its wheels.toml) into `channel_dir/<subdir>/`."""
     return import_sets([set_dir], store, channel_dir, progress, cache_dir=cache_dir)
@@ -118,7 +121,9 @@ def import_sets(
         for wheel in wheels:
             entry = entries[wheel.name]
             if entry is None:
-                raise WheelSetError(f"{root}: the conversion of {wheel.filename} was changed meanwhile; run again")
+                raise WheelSetError(
+                    f"{root}: the conversion of {wheel.filename} was changed meanwhile; run again"
+                )
             placed += [_place(package, channel_dir) for package in entry.packages]
             needs_abi |= entry.needs_abi
             step.advance()
@@ -159,17 +164,14 @@ def _convert_missing(
     root: Path,
     progress: Progress,
 ) -> None:
+    pinned = {wheel.name: wheel for wheel in wheels}
     files: dict[NormalizedName, Path] = {}
-    with progress.step("fetch wheels", len(missing)) as step:
-        for wheel in missing:
-            step.describe(wheel.filename)
-            files[wheel.name] = store.fetch(wheel.source(), progress)
-            step.advance()
+    wanted = sorted(wheel.name for wheel in missing)
+    while wanted:
+        found = store.fetch_all([pinned[name].source() for name in wanted], progress)
+        files |= zip(wanted, found, strict=True)
         # Extras make one wheel's `depends` hang on another's metadata, which may not be at hand yet.
-        for name in _companions(files.values()):
-            wanted = next((wheel for wheel in wheels if wheel.name == name), None)
-            if wanted and name not in files:
-                files[name] = store.fetch(wanted.source(), progress)
+        wanted = sorted((_companions(found) & pinned.keys()) - files.keys())
     digests = {wheel.name: wheel.sha256 for wheel in wheels}
     largest_first = sorted(missing, key=lambda wheel: -files[wheel.name].stat().st_size)
     jobs = [_Job(files[wheel.name], wheel.sha256, target, root, files, digests) for wheel in largest_first]
@@ -187,7 +189,9 @@ def _companions(files: Iterable[Path]) -> set[NormalizedName]:
 
 def _run(jobs: list[_Job], step: Step) -> None:
     """Convert in processes of their own; the first error ends the rest."""
-    pool = ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_parent)
+    pool = ProcessPoolExecutor(
+        PROCESSES, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_parent
+    )
     try:
         running: dict[Future[None], _Job] = {pool.submit(_convert, job): job for job in jobs}
         while running:

@@ -39,7 +39,7 @@ class PinnedWheel:
     def source(self) -> Source:
         """Return the wheel as something to fetch: URLs first, then the package registry."""
         requirement = self.requirement or f"{self.name}=={self.version}"
-        ways = (*map(Url, self.urls), Pip(requirement))
+        ways = (*(Url(url) for url in self.urls), Pip(requirement))
         return Source(name=self.name, sha256=self.sha256, filename=self.filename, ways=ways)
 
 

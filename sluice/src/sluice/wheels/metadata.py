@@ -5,7 +5,7 @@ Core metadata: https://packaging.python.org/en/latest/specifications/core-metada
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from packaging.metadata import parse_email
@@ -17,6 +17,14 @@ from packaging.version import InvalidVersion, Version
 from sluice.wheels.errors import RequirementError
 
 _LICENSE_LENGTH = 120  # characters; longer is the licence's text, not its name
+_SPDX = {  # trove classifiers that name exactly one licence
+    "Apache Software License": "Apache-2.0",
+    "ISC License (ISCL)": "ISC",
+    "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Python Software Foundation License": "PSF-2.0",
+    "The Unlicense (Unlicense)": "Unlicense",
+}
 _URL_LABELS = {
     "homepage": "home",
     "home": "home",
@@ -37,7 +45,7 @@ class DistMetadata:
     name: NormalizedName
     version: Version
     requires: tuple[Requirement, ...] = ()
-    requires_python: SpecifierSet = SpecifierSet()
+    requires_python: SpecifierSet = field(default_factory=SpecifierSet)
     extras: frozenset[NormalizedName] = frozenset()
     license: str = ""
     license_files: tuple[str, ...] = ()
@@ -70,7 +78,7 @@ class DistMetadata:
             text = raw.get("requires_python", "")
             requires_python = SpecifierSet(text)
             requires = []
-            for text in raw.get("requires_dist", []):  # noqa: B007 - named in the error below
+            for text in raw.get("requires_dist", []):
                 requires.append(Requirement(text))
         except (InvalidVersion, InvalidSpecifier, InvalidRequirement):
             raise RequirementError(
@@ -95,10 +103,13 @@ def _license(expression: str, text: str, classifiers: list[str]) -> str:
     if expression:
         return expression
     stated = text.strip()
+    stated = _SPDX.get(stated, stated)
     if stated and "\n" not in stated and len(stated) <= _LICENSE_LENGTH:
         return stated
-    named = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License :: ")]
-    return " AND ".join(sorted(set(named)))
+    named = {line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License :: ")} - {
+        "OSI Approved"
+    }
+    return " AND ".join(sorted(_SPDX.get(name, name) for name in named))
 
 
 def _urls(home_page: str, project_urls: dict[str, str]) -> tuple[tuple[str, str], ...]:

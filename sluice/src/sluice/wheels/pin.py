@@ -68,18 +68,24 @@ def resolve(wanted: Iterable[Requirement], target: Target, constraints: Sequence
 
     """
     if f"{sys.version_info.major}.{sys.version_info.minor}" != target.python:
-        raise PinError(f"pinning for Python {target.python} must run on that Python: pip evaluates markers for its own")
+        raise PinError(
+            f"pinning for Python {target.python} must run on that Python: pip evaluates markers for its own"
+        )
     with tempfile.TemporaryDirectory(prefix="sluice-pin-") as scratch:
         report, limits = Path(scratch, "report.json"), Path(scratch, "constraints.txt")
         limits.write_text("".join(f"{line}\n" for line in constraints), encoding="utf-8")
-        platforms = [f"--platform=manylinux_2_{minor}_{target.machine}" for minor in range(_NEWEST_GLIBC, 4, -1)]
+        platforms = [
+            f"--platform=manylinux_2_{minor}_{target.machine}" for minor in range(_NEWEST_GLIBC, 4, -1)
+        ]
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
         command += ["--only-binary=:all:", "--disable-pip-version-check", "--no-input", f"--report={report}"]
         command += [f"--target={scratch}/target", f"--python-version={target.python}", "--implementation=cp"]
         command += [*platforms, f"--constraint={limits}", *sorted({str(one) for one in wanted})]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
+            last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [
+                "no reason given"
+            ]
             raise PinError(f"pip cannot resolve the requirements: {last[-1][:400]}")
         return _read(json.loads(report.read_text(encoding="utf-8")))
 

@@ -140,12 +140,7 @@ def open_wheel(path: Path) -> Iterator[WheelFile]:
             dist_info = _dist_info(entries)
             _check_format(_text(archive, entries, f"{dist_info}/WHEEL"))
             metadata = DistMetadata.parse(_text(archive, entries, f"{dist_info}/METADATA"))
-            if metadata.name != project or metadata.version != version:
-                stated = f"{metadata.name} {metadata.version}"
-                raise RequirementError(f"METADATA says it is {stated}, not what the file name says")
-            directory = dist_info.removesuffix(".dist-info").rpartition("-")
-            if canonicalize_name(directory[0]) != project or _version(directory[2]) != version:
-                raise RequirementError(f"{dist_info} is not named like the file")
+            _check_agreement(project, version, metadata, dist_info)
             members = _recorded(archive, entries, dist_info)
         except RequirementError as error:
             raise WheelError(name, str(error)) from None
@@ -154,6 +149,15 @@ def open_wheel(path: Path) -> Iterator[WheelFile]:
         newest = max((entry.date_time for entry in entries.values()), default=(1980, 1, 1, 0, 0, 0))
         number = build[0] if build else 0
         yield WheelFile(name, archive, version, number, tags, dist_info, metadata, members, newest)
+
+
+def _check_agreement(project: str, version: Version, metadata: DistMetadata, dist_info: str) -> None:
+    if metadata.name != project or metadata.version != version:
+        stated = f"{metadata.name} {metadata.version}"
+        raise RequirementError(f"METADATA says it is {stated}, not what the file name says")
+    name, _, stated = dist_info.removesuffix(".dist-info").rpartition("-")
+    if canonicalize_name(name) != project or _version(stated) != version:
+        raise RequirementError(f"{dist_info} is not named like the file")
 
 
 def _version(text: str) -> Version | None:
@@ -252,11 +256,11 @@ def _recorded(
             continue
         if path not in rows:
             raise RequirementError(f"{path!r} is not in RECORD")
-        algorithm, digest = _hash(path, rows[path][0])
+        algorithm, value = _hash(path, rows[path][0])
         if rows[path][1] not in {"", str(entry.file_size)}:
             raise RequirementError(f"{path!r} has {entry.file_size} bytes, in RECORD {rows[path][1]!r}")
         executable = bool(entry.external_attr >> 16 & 0o111)
-        members.append(WheelMember(path, entry.file_size, executable, algorithm, digest))
+        members.append(WheelMember(path, entry.file_size, executable, algorithm, value))
     return tuple(members)
 
 
