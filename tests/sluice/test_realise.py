@@ -138,7 +138,7 @@ def test_a_package_that_contradicts_its_own_paths_is_refused(channel, tmp_path, 
 
     Lying("liar", files={"share/liar": File(b"x")}).write(channel[0])
     index(channel[0])
-    with pytest.raises(RealiseError, match="share/liar is not what package liar-1.0-0 says"):
+    with pytest.raises(RealiseError, match=r"share/liar is not what package liar-1\.0-0 says"):
         realise(make_lock(channel[1], tmp_path, "liar"), store)
     assert not list((store.root / "envs").iterdir())
 

@@ -14,6 +14,8 @@ from sluice.cli import build, lock, realise, verify
 from sluice.cli.console import err, out
 from sluice.errors import SluiceError
 
+INTERRUPTED = 130  # the shell's status for Ctrl-C
+
 app = typer.Typer(
     help="Build, lock, realise and verify conda environments whose answers can be replayed byte for byte.",
     no_args_is_help=True,
@@ -57,12 +59,11 @@ def _run() -> int:
     except SystemExit as exit_:
         status = exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
     except SluiceError as error:
-        err.print(f"[red]error:[/] {' '.join(str(error).split())}", markup=True)
+        err.print("[red]error:[/]", end=" ")
+        err.print(" ".join(str(error).split()), markup=False)
         status = 1
-    except KeyboardInterrupt:
+    if status == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
         err.print("interrupted")
-        status = 130
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
     return status
