@@ -4,6 +4,10 @@
 set -euo pipefail
 export LC_ALL=C TZ=UTC
 umask 022
+# The linker would write it into every extension module, as an absolute path that hides the interpreter's.
+unset LD_RUN_PATH
+# An interpreter that only does a step of the build leaves no traces of having imported modules.
+export PYTHONDONTWRITEBYTECODE=1
 
 stdlib="$PREFIX/lib/python3.11"
 bundled="$stdlib/lib-bundled"
@@ -43,7 +47,7 @@ make install
 cd "$PREFIX"
 rm -rf bin/2to3* bin/idle3* "$stdlib"/{idlelib,tkinter,turtledemo,turtle.py,test,lib2to3/tests}
 find "$stdlib" -type d \( -name test -o -name tests \) -prune -exec rm -rf {} +
-find "$stdlib" \( -name '*.a' -o -name 'python.o' \) -delete
+find lib \( -name '*.a' -o -name 'python.o' -o -name 'xxlimited*' \) -delete
 find "$stdlib" -name __pycache__ -type d -prune -exec rm -rf {} +
 ln -sf python3.11 bin/python
 find bin lib -type f \( -name 'python3.11' -o -name '*.so' \) -exec strip --strip-unneeded {} +
@@ -91,10 +95,15 @@ find bin/python3.11 "$stdlib/lib-dynload" -type f -exec ldd {} + \
 # --- compile the modules ------------------------------------------------------------------------------
 
 # Unchecked hashes instead of times, and names relative to the prefix: equal wherever they are made. The
-# interpreter replaces such a name by the real one when it imports the module.
-PYTHONHASHSEED=0 bin/python3.11 -I -m compileall -q -j "${CPU_COUNT:-2}" \
+# interpreter replaces such a name by the real one when it imports the module. What names the prefix itself
+# is not compiled, because an installer can rewrite text and C strings but no compiled module.
+PYTHONHASHSEED=0 bin/python3.11 -I -B -m compileall -q -f -j "${CPU_COUNT:-2}" \
   --invalidation-mode unchecked-hash -s "$PREFIX/" "$stdlib" \
-  -x 'bad_coding|badsyntax|site-packages|lib2to3/tests/data'
+  -x 'bad_coding|badsyntax|site-packages|_sysconfigdata'
+
+if grep -rqF --include='*.pyc' "$PREFIX" lib; then
+  fail "compiled modules name the prefix: $(grep -rlF --include='*.pyc' "$PREFIX" lib | tr '\n' ' ')"
+fi
 
 # --- check ----------------------------------------------------------------------------------------------
 
@@ -104,7 +113,7 @@ echo "newest C library symbol used: $newest (declared: $GLIBC)"
 if [ "${newest#GLIBC_2.}" -gt "${GLIBC#2.}" ]; then
   fail "symbols up to $newest are used, but the recipe declares glibc $GLIBC; set SLUICE_GLIBC=${newest#GLIBC_}"
 fi
-missing="$(bin/python3.11 -I -c '
+missing="$(bin/python3.11 -I -B -c '
 import importlib.util
 needed = "_bz2 _crypt _ctypes _curses _curses_panel _decimal _hashlib _lzma _sqlite3 _ssl readline zlib"
 print(*[name for name in needed.split() if importlib.util.find_spec(name) is None])')"
