@@ -1,6 +1,6 @@
 """What a worker asks of the kernel for itself."""
 
-# ruff: noqa: PTH - of files in /proc, and with descriptors
+# ruff: noqa: PTH123, PTH208 - of files in /proc, and with descriptors
 
 from __future__ import annotations
 
