@@ -107,7 +107,7 @@ def discover(prefix: Path, packages: Mapping[PackageId, Digest]) -> tuple[Served
 
 def _owners(prefix: Path) -> dict[str, PackageId]:
     owners: dict[str, PackageId] = {}
-    for path in sorted((prefix / "conda-meta").glob("*.json")):
+    for path in sorted((prefix / "conda-meta").glob("*-*-*.json")):  # sluice's own record has no dash
         try:
             if path.stat().st_size > MAX_RECORD:
                 raise ValueError("too large")  # noqa: TRY301 - told below with the others

@@ -1,0 +1,268 @@
+"""What every JobQueue does, run on each."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from sluice.digest import Digest
+from sluice_scheduler.errors import LeaseLostError, TransitionError, UnknownTaskError
+from sluice_scheduler.job import Provenance, State, Submission
+from sluice_scheduler.queues.memory import MemoryQueue
+from sluice_scheduler.queues.sqlite import SqliteQueue
+
+D = [Digest(f"{number:064x}") for number in range(6)]
+PROVENANCE = Provenance(D[0], D[1], D[2], D[3], "http://channel/envs/a/pixi.lock", {"threads": 1}, D[4])
+
+
+def new(name="a", *, lane="lane", rank=1.0, inputs=b"in"):
+    return Submission(name, lane, "model", 5, rank, 100.0, D[5], inputs)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def run(request, tmp_path):
+    """Run a coroutine function over a fresh queue."""
+
+    def execute(work):
+        async def main():
+            queue = MemoryQueue() if request.param == "memory" else SqliteQueue(tmp_path / "queue.sqlite")
+            try:
+                await work(queue)
+            finally:
+                await queue.close()
+
+        asyncio.run(main())
+
+    return execute
+
+
+def lease(queue, lane="lane", now=10.0, seconds=5.0):
+    return queue.lease(lane, now=now, seconds=seconds)
+
+
+def test_a_put_job_is_queued(run):
+    async def work(queue):
+        put = await queue.put(new())
+        assert put == await queue.get("a")
+        assert (put.state, put.attempts, put.start_order, put.outputs) == (State.QUEUED, 0, None, None)
+        assert (await queue.get("a", inputs=True)).inputs == b"in"
+
+    run(work)
+
+
+def test_putting_twice_keeps_the_first(run):
+    async def work(queue):
+        first = await queue.put(new())
+        assert await queue.put(new(rank=0.0, inputs=b"other")) == first
+        assert (await queue.get("a", inputs=True)).inputs == b"in"
+        assert len(await queue.list()) == 1
+
+    run(work)
+
+
+def test_the_lowest_rank_is_leased_first_and_equals_in_the_order_put(run):
+    async def work(queue):
+        for name, rank in (("c", 3.0), ("b1", 2.0), ("b2", 2.0), ("a", -1.0)):
+            await queue.put(new(name, rank=rank))
+        leased = [await lease(queue) for _ in range(4)]
+        assert [job.id for job in leased] == ["a", "b1", "b2", "c"]
+        assert [job.start_order for job in leased] == [1, 2, 3, 4]
+        assert await lease(queue) is None
+
+    run(work)
+
+
+def test_a_leased_job_comes_with_its_inputs(run):
+    async def work(queue):
+        await queue.put(new(inputs=b"\0" * 100_000))
+        job = await lease(queue)
+        assert job.inputs == b"\0" * 100_000
+        assert (job.state, job.attempts, job.started_at, job.lease_until) == (State.RUNNING, 1, 10.0, 15.0)
+
+    run(work)
+
+
+def test_lanes_are_apart(run):
+    async def work(queue):
+        await queue.put(new("a", lane="one"))
+        await queue.put(new("b", lane="two"))
+        assert (await lease(queue, "two")).id == "b"
+        assert await lease(queue, "two") is None
+        assert (await lease(queue, "one")).start_order == 2  # one count over all lanes
+
+    run(work)
+
+
+def test_an_acknowledged_job_has_its_outputs(run):
+    async def work(queue):
+        await queue.put(new())
+        await lease(queue)
+        done = await queue.ack("a", 1, now=12.0, outputs=b"out", provenance=PROVENANCE)
+        assert (done.state, done.finished_at, done.provenance, done.error) == (
+            State.SUCCEEDED,
+            12.0,
+            PROVENANCE,
+            None,
+        )
+        assert (await queue.get("a")).outputs == b"out"
+
+    run(work)
+
+
+def test_acknowledging_again_changes_nothing(run):
+    async def work(queue):
+        await queue.put(new())
+        await lease(queue)
+        done = await queue.ack("a", 1, now=12.0, outputs=b"out", provenance=PROVENANCE)
+        assert await queue.ack("a", 1, now=99.0, outputs=b"x", provenance=PROVENANCE) == done
+        assert (await queue.get("a")).outputs == b"out"
+        with pytest.raises(LeaseLostError):
+            await queue.fail("a", 1, now=99.0, error="late")
+        assert (await queue.get("a")).state is State.SUCCEEDED
+
+    run(work)
+
+
+def test_a_failed_job_says_why(run):
+    async def work(queue):
+        await queue.put(new())
+        await lease(queue)
+        failed = await queue.fail("a", 1, now=12.0, error="no", provenance=replace(PROVENANCE, output=None))
+        assert (failed.state, failed.error, failed.provenance.output) == (State.FAILED, "no", None)
+        assert await queue.fail("a", 1, now=13.0, error="other") == failed
+        with pytest.raises(LeaseLostError):
+            await queue.ack("a", 1, now=13.0, outputs=b"", provenance=PROVENANCE)
+
+    run(work)
+
+
+def test_a_lost_job_is_queued_again_at_its_rank_until_its_attempts_are_spent(run):
+    async def work(queue):
+        await queue.put(new("a", rank=1.0))
+        await queue.put(new("b", rank=2.0))
+        for attempt in (1, 2):
+            job = await lease(queue)
+            assert (job.id, job.attempts) == ("a", attempt)
+            back = await queue.fail("a", attempt, now=12.0, error="gone", lost=True)
+            assert (back.state, back.error, back.finished_at) == (State.QUEUED, None, None)
+            assert await queue.fail("a", attempt, now=12.0, error="gone", lost=True) == back
+        await lease(queue)
+        end = await queue.fail("a", 3, now=13.0, error="gone", lost=True)
+        assert (end.state, end.error) == (State.FAILED, "gone")
+        assert (await lease(queue)).id == "b"
+
+    run(work)
+
+
+def test_an_old_lease_can_do_nothing(run):
+    async def work(queue):
+        await queue.put(new())
+        await lease(queue)
+        await queue.fail("a", 1, now=12.0, error="gone", lost=True)
+        await lease(queue)
+        with pytest.raises(LeaseLostError):
+            await queue.ack("a", 1, now=13.0, outputs=b"old", provenance=PROVENANCE)
+        with pytest.raises(LeaseLostError):
+            await queue.fail("a", 1, now=13.0, error="old")
+        with pytest.raises(LeaseLostError):
+            await queue.heartbeat("a", 1, now=13.0, seconds=5)
+        await queue.ack("a", 2, now=14.0, outputs=b"new", provenance=PROVENANCE)
+        assert (await queue.get("a")).outputs == b"new"
+
+    run(work)
+
+
+def test_cancelling_in_every_state(run):
+    async def work(queue):
+        for name in ("queued", "running", "done", "failed"):
+            await queue.put(new(name, lane=name))
+            if name != "queued":
+                await lease(queue, name)
+        await queue.ack("done", 1, now=12.0, outputs=b"", provenance=PROVENANCE)
+        await queue.fail("failed", 1, now=12.0, error="no")
+        for name, before in (("queued", State.QUEUED), ("running", State.RUNNING)):
+            job, was = await queue.cancel(name, now=13.0)
+            assert (job.state, job.finished_at, was) == (State.CANCELLED, 13.0, before)
+            assert await queue.cancel(name, now=14.0) == (job, State.CANCELLED)
+        for name in ("done", "failed"):
+            with pytest.raises(TransitionError):
+                await queue.cancel(name, now=13.0)
+        with pytest.raises(LeaseLostError):
+            await queue.ack("running", 1, now=15.0, outputs=b"", provenance=PROVENANCE)
+        assert await lease(queue, "queued") is None
+
+    run(work)
+
+
+def test_sweeping_takes_back_what_was_not_held(run):
+    async def work(queue):
+        await queue.put(new("a", rank=1.0))
+        await queue.put(new("b", rank=2.0))
+        await lease(queue, now=10.0, seconds=5)
+        await lease(queue, now=10.0, seconds=5)
+        await queue.heartbeat("b", 1, now=14.0, seconds=5)
+        assert await queue.sweep(now=15.0) == ()
+        (back,) = await queue.sweep(now=16.0)
+        assert (back.id, back.state) == ("a", State.QUEUED)
+        (held,) = await queue.sweep(now=16.0, abandoned=True)
+        assert held.id == "b"
+        assert [(await lease(queue)).id for _ in range(2)] == ["a", "b"]
+
+    run(work)
+
+
+def test_sweeping_ends_a_job_whose_attempts_are_spent(run):
+    async def work(queue):
+        await queue.put(new())
+        for _ in range(3):
+            await lease(queue)
+            (job,) = await queue.sweep(now=0.0, abandoned=True)
+        assert (job.state, job.attempts) == (State.FAILED, 3)
+        assert "3 times" in job.error
+        assert await lease(queue) is None
+
+    run(work)
+
+
+def test_listing_and_counting(run):
+    async def work(queue):
+        for name in "abc":
+            await queue.put(new(name, lane="one" if name < "c" else "two"))
+        await lease(queue, "one")
+        assert [job.id for job in await queue.list()] == ["c", "b", "a"]
+        assert [job.id for job in await queue.list(limit=1)] == ["c"]
+        assert [job.id for job in await queue.list(state=State.RUNNING)] == ["a"]
+        assert all(job.inputs is None for job in await queue.list())
+        assert await queue.counts() == {
+            ("one", State.RUNNING): 1,
+            ("one", State.QUEUED): 1,
+            ("two", State.QUEUED): 1,
+        }
+
+    run(work)
+
+
+def test_unknown_jobs(run):
+    async def work(queue):
+        for call in (
+            queue.get("x"),
+            queue.cancel("x", now=1.0),
+            queue.heartbeat("x", 1, now=1.0, seconds=1),
+            queue.ack("x", 1, now=1.0, outputs=b"", provenance=PROVENANCE),
+            queue.fail("x", 1, now=1.0, error=""),
+        ):
+            with pytest.raises(UnknownTaskError, match="'x'"):
+                await call
+
+    run(work)
+
+
+def test_many_at_once_each_lease_another_job(run):
+    async def work(queue):
+        await asyncio.gather(*(queue.put(new(f"job{n}", rank=n % 7)) for n in range(100)))
+        leased = await asyncio.gather(*(lease(queue) for _ in range(120)))
+        jobs = [job for job in leased if job]
+        assert len({job.id for job in jobs}) == 100
+        assert sorted(job.start_order for job in jobs) == list(range(1, 101))
+
+    run(work)

@@ -1,0 +1,260 @@
+"""A real channel with a model that needs no torch, and real daemons that serve it."""
+
+import functools
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sluice.solve import lock_spec
+from sluice.spec import EnvSpec
+from sluice.testing import File, TinyPackage, index
+
+ENVIRONMENT = "test-echo-pt213-cpu"
+OTHER = "test-other-pt213-cpu"
+BROKEN = "test-broken-pt213-cpu"
+MODEL_TOML = """
+format = 1
+name = "echo"
+version = "1.0.0"
+loader = "echo_model:load"
+max_batch_size = 8
+one_of = ["text", "pixels"]
+[[inputs]]
+name = "text"
+datatype = "BYTES"
+shape = [-1]
+optional = true
+[[inputs]]
+name = "pixels"
+datatype = "FP32"
+shape = [-1, 2]
+optional = true
+[[outputs]]
+name = "text"
+datatype = "BYTES"
+shape = [-1]
+"""
+MODEL_CODE = """
+import json, os, signal, tempfile, time
+def load(directory):
+    if (directory / "broken").exists():
+        raise RuntimeError("these weights are no good")
+    return Echo()
+class Echo:
+    def predict(self, inputs):
+        if "pixels" in inputs:
+            return {"text": [repr(row).encode() for row in inputs["pixels"].tolist()]}
+        return {"text": [answer(text) for text in inputs["text"]]}
+def answer(text):
+    word, _, rest = text.decode().partition(":")
+    if word == "sleep":
+        time.sleep(float(rest))
+    elif word == "hold":  # until the file is there
+        while not os.path.exists(rest):
+            time.sleep(0.01)
+    elif word == "die":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif word == "refuse":
+        raise ValueError("cannot read this text")
+    elif word == "wrong":
+        return "no bytes"
+    elif word == "surroundings":
+        told = {"env": dict(os.environ), "cwd": os.getcwd(), "tmp": tempfile.gettempdir(), "pid": os.getpid()}
+        return json.dumps(told).encode()
+    return text.upper()
+"""
+PYTHON = TinyPackage(
+    "python",
+    "3.11.0",
+    "0_test",
+    subdir="linux-64",
+    noarch=None,
+    extra={"python_site_packages_path": "lib/python3.11/site-packages"},
+    files={
+        # Any interpreter will do: the worker needs nothing but the standard library.
+        "bin/python": File(f'#!/bin/sh\nexec {sys._base_executable} "$@"\n'.encode(), executable=True)
+    },
+)
+FOLDER = "share/sluice/models/echo"
+ECHO_FILES = {
+    f"{FOLDER}/model.toml": File(MODEL_TOML.encode()),
+    f"{FOLDER}/echo_model.py": File(MODEL_CODE.encode()),
+}
+ECHO = TinyPackage("echo", depends=["python"], files=ECHO_FILES)
+ECHO_BROKEN = TinyPackage(
+    "echo-broken", depends=["python"], files={**ECHO_FILES, f"{FOLDER}/broken": File(b"yes")}
+)
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Say nothing of clients that hang up, as killed daemons do."""
+
+
+@contextmanager
+def served(root):
+    server = _Server(("127.0.0.1", 0), functools.partial(_Handler, directory=str(root)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def channel(tmp_path_factory):
+    """Give the URL of a channel with three locked environments; its folder is `root`."""
+    root = tmp_path_factory.mktemp("channel")
+    for package in (PYTHON, ECHO, ECHO_BROKEN):
+        package.write(root)
+    index(root)
+    with served(root) as url:
+        for name, model in ((ENVIRONMENT, "echo"), (OTHER, "echo"), (BROKEN, "echo-broken")):
+            folder = root / "envs" / name
+            folder.mkdir(parents=True)
+            (folder / "pixi.lock").write_bytes(lock_spec(EnvSpec(name, (url,), (model,)), {}))
+        # The same packages under another text: another environment of the same model.
+        other = root / "envs" / OTHER / "pixi.lock"
+        other.write_bytes(other.read_bytes() + b"# other\n")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def prefixes(tmp_path_factory):
+    """Share realised prefixes between the tests of one session."""
+    return tmp_path_factory.mktemp("p")
+
+
+class RunningDaemon:
+    """A daemon's process and a client of it."""
+
+    def __init__(self, process, state):
+        self.process = process
+        self.state = state
+        self.http = None
+
+    def wait_listening(self, seconds=30):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the daemon ended: {self.log()}")
+            if (self.state / "run.json").exists():
+                run = json.loads((self.state / "run.json").read_text())
+                if run["pid"] == self.process.pid:
+                    self.http = httpx.Client(base_url=run["url"], trust_env=False, timeout=30)
+                    return self
+            time.sleep(0.02)
+        raise AssertionError(f"the daemon does not listen: {self.log()}")
+
+    def wait_ready(self, seconds=30):
+        self.wait_listening(seconds)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the daemon ended: {self.log()}")
+            with suppress(httpx.TransportError):  # it ends: said above
+                if self.http.get("/health/ready").status_code == 200:
+                    return self
+            time.sleep(0.02)
+        raise AssertionError(f"the daemon is not ready: {self.log()}")
+
+    def log(self):
+        return (self.state.parent / f"{self.state.name}.log").read_text()
+
+    def submit(self, text, **more):
+        response = self.http.post("/v1/tasks", json=request(text, **more))
+        assert response.status_code == 202, response.text
+        return response.json()["id"]
+
+    def task(self, task, wait=20):
+        return self.http.get(f"/v1/tasks/{task}", params={"wait": wait}).json()
+
+    def answer(self, text, **more):
+        return self.task(self.submit(text, **more))
+
+    def running(self, task, seconds=10):
+        """Wait until a task runs."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.task(task, wait=0)["state"] == "running":
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"task {task} does not run")
+
+    def end(self, number=signal.SIGTERM, seconds=20):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        if self.http:
+            self.http.close()
+        return self.process.wait(seconds)
+
+
+def request(text, model="echo", **more):
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}
+    return {"model": model, "inputs": [tensor], **more}
+
+
+def command(channel, prefixes, state, *more, environments=(ENVIRONMENT,)):
+    """Build the command line of a daemon."""
+    named = [part for name in environments for part in ("--env", name)]
+    return [
+        str(Path(sys.executable).parent / "sluice"),
+        *("scheduler", "serve", "--channel", channel, "--state", str(state), "--port", "0"),
+        *("--prefixes", str(prefixes), *named, *more),
+    ]
+
+
+@contextmanager
+def running(arguments, state):
+    """Run a daemon for as long as the block lasts."""
+    variables = {**os.environ, "SLUICE_TEST_SECRET": "not for workers"}
+    with (state.parent / f"{state.name}.log").open("ab") as log:
+        process = subprocess.Popen(arguments, stdout=log, stderr=log, env=variables)
+    daemon = RunningDaemon(process, state)
+    try:
+        yield daemon
+    finally:
+        try:
+            daemon.end()
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def start(channel, prefixes, tmp_path):
+    """Start a daemon in a state folder of the test: `with start("--ageing", "60") as daemon`."""
+
+    def make(*more, environments=(ENVIRONMENT,)):
+        state = tmp_path / "state"
+        return running(command(channel, prefixes, state, *more, environments=environments), state)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def daemon(channel, prefixes, tmp_path_factory):
+    """Give one daemon with two environments to a whole module."""
+    state = tmp_path_factory.mktemp("daemon") / "state"
+    with running(command(channel, prefixes, state, environments=(ENVIRONMENT, OTHER)), state) as daemon:
+        yield daemon.wait_ready()
