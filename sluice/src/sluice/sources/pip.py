@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
-from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from sluice.digest import Digest
@@ -51,12 +50,11 @@ def download(way: Pip, source: Source, directory: Path, stop: Event) -> Path:
 
 
 def _platform(filename: str) -> Iterator[str]:
-    # Only where the wheel is not for this interpreter: pip then looks for what the file name says.
+    # pip looks for what the file name says, not for what it likes best for the running interpreter: a
+    # plain folder of wheels tells it no hashes to choose by.
     try:
         tags = parse_wheel_filename(filename)[3]
     except InvalidWheelFilename:
-        return
-    if tags & frozenset(sys_tags()):
         return
     for tag in sorted(tags, key=str):
         yield from ("--implementation", tag.interpreter[:2], "--abi", tag.abi, "--platform", tag.platform)

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Install the wheel made from this folder, without what pip notes about where the folder was.
+set -euo pipefail
+"$PYTHON" -m pip install . --no-deps --no-build-isolation --no-index --no-compile -vv
+"$PYTHON" - <<'PYTHON'
+import csv
+import pathlib
+import sysconfig
+
+for record in pathlib.Path(sysconfig.get_path("purelib")).glob("sluice*.dist-info/RECORD"):
+    (record.parent / "direct_url.json").unlink(missing_ok=True)
+    rows = [row for row in csv.reader(record.read_text().splitlines()) if not row[0].endswith("direct_url.json")]
+    record.write_text("".join(f"{','.join(row)}\n" for row in rows))
+PYTHON
