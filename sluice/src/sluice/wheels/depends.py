@@ -43,11 +43,13 @@ def _active(
     extras: frozenset[NormalizedName],
     environment: Mapping[str, str],
 ) -> Iterator[Requirement]:
+    """Give what a wheel needs; with extras, only what they add to that."""
     for requirement in metadata.requires:
         marker = requirement.marker
-        if marker is None or any(
-            marker.evaluate({**environment, "extra": extra}) for extra in ("", *sorted(extras))
-        ):
+        plain = marker is None or marker.evaluate({**environment, "extra": ""})
+        if plain and not extras:
+            yield requirement
+        elif marker and not plain and any(marker.evaluate({**environment, "extra": each}) for each in extras):
             yield requirement
 
 
