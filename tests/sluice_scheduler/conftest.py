@@ -18,8 +18,10 @@ import pytest
 from sluice.solve import lock_spec
 from sluice.spec import EnvSpec
 from sluice.testing import File, TinyPackage, index
+from sluice_scheduler import tensors
 
 ENVIRONMENT = "test-echo-pt213-cpu"
+DRIFTED = "test-drifted-pt213-cpu"
 OTHER = "test-other-pt213-cpu"
 BROKEN = "test-broken-pt213-cpu"
 MODEL_TOML = """
@@ -43,7 +45,12 @@ optional = true
 name = "text"
 datatype = "BYTES"
 shape = [-1]
+[canary]
+file = "canary.json"
+output_sha256 = "{canary}"
 """
+CANARY = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["canary"]}]}
+CANARY_OUTPUT = tensors.digest([tensors.Tensor.of_bytes("text", [b"CANARY"])]).hex
 MODEL_CODE = """
 import json, os, signal, tempfile, time
 def load(directory):
@@ -86,13 +93,23 @@ PYTHON = TinyPackage(
     },
 )
 FOLDER = "share/sluice/models/echo"
+
+
+def model_toml(canary):
+    return File(MODEL_TOML.replace("{canary}", canary).encode())
+
+
 ECHO_FILES = {
-    f"{FOLDER}/model.toml": File(MODEL_TOML.encode()),
+    f"{FOLDER}/model.toml": model_toml(CANARY_OUTPUT),
+    f"{FOLDER}/canary.json": File(json.dumps(CANARY).encode()),
     f"{FOLDER}/echo_model.py": File(MODEL_CODE.encode()),
 }
 ECHO = TinyPackage("echo", depends=["python"], files=ECHO_FILES)
 ECHO_BROKEN = TinyPackage(
     "echo-broken", depends=["python"], files={**ECHO_FILES, f"{FOLDER}/broken": File(b"yes")}
+)
+ECHO_DRIFTED = TinyPackage(
+    "echo-drifted", depends=["python"], files={**ECHO_FILES, f"{FOLDER}/model.toml": model_toml("f" * 64)}
 )
 
 
@@ -122,14 +139,20 @@ def served(root):
 
 
 @pytest.fixture(scope="session")
-def channel(tmp_path_factory):
-    """Give the URL of a channel with three locked environments; its folder is `root`."""
-    root = tmp_path_factory.mktemp("channel")
-    for package in (PYTHON, ECHO, ECHO_BROKEN):
+def channel_root(tmp_path_factory):
+    return tmp_path_factory.mktemp("channel")
+
+
+@pytest.fixture(scope="session")
+def channel(channel_root):
+    """Give the URL of a channel with four locked environments."""
+    root = channel_root
+    for package in (PYTHON, ECHO, ECHO_BROKEN, ECHO_DRIFTED):
         package.write(root)
     index(root)
     with served(root) as url:
-        for name, model in ((ENVIRONMENT, "echo"), (OTHER, "echo"), (BROKEN, "echo-broken")):
+        environments = {ENVIRONMENT: "echo", OTHER: "echo", BROKEN: "echo-broken", DRIFTED: "echo-drifted"}
+        for name, model in environments.items():
             folder = root / "envs" / name
             folder.mkdir(parents=True)
             (folder / "pixi.lock").write_bytes(lock_spec(EnvSpec(name, (url,), (model,)), {}))

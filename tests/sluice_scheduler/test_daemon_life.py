@@ -236,6 +236,12 @@ def test_weights_that_cannot_be_loaded_are_one_line(start):
     assert line.startswith(f"error: environment {BROKEN}: RuntimeError: these weights are no good")
 
 
+def test_a_canary_that_gives_other_bytes_is_one_line(start):
+    line = refusal(start, environments=("test-drifted-pt213-cpu",))
+    assert "model echo gave" in line
+    assert "its package promises ffffffffffff" in line
+
+
 def test_two_daemons_in_one_state_folder_are_one_line(start):
     with start() as daemon:
         daemon.wait_ready()

@@ -9,6 +9,7 @@ from pathlib import Path
 from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.errors import NotReadyError, RequestError
 from sluice_scheduler.supervisor import Supervisor
+from sluice_scheduler.trial import prove
 
 
 @dataclass(slots=True)
@@ -56,10 +57,11 @@ class Fleet:
         return all(member.up for member in self.members.values())
 
     async def start(self, deployment: Deployment) -> Supervisor:
-        """Start a deployment's processes.
+        """Start a deployment's processes and have its models prove themselves.
 
         Raises:
             WorkerError: they do not come up.
+            DeploymentError: a canary gives other bytes than its package promises.
 
         """
         member = self.members[deployment.environment]
@@ -71,6 +73,12 @@ class Fleet:
             logfile=self._logs / f"{deployment.environment}.log",
         )
         await supervisor.start()
+        try:
+            member.doing = "answering its canaries"
+            await prove(supervisor)
+        except BaseException:
+            await supervisor.stop()
+            raise
         member.supervisor = supervisor
         return supervisor
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from sluice_scheduler import canary
 from sluice_scheduler.cli import replay, serve, tasks
 
 app = typer.Typer(
@@ -19,3 +20,4 @@ app.command("show")(tasks.show)
 app.command("cancel")(tasks.cancel)
 app.command("models")(tasks.models)
 app.command("replay")(replay.command)
+app.command("canary")(canary.command)
