@@ -73,6 +73,7 @@ def make(
     folder = channel / subdir
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{name}-{version}-{build}"
+    (folder / (stem + extension)).unlink(missing_ok=True)
     if extension == ".conda":
         with conda_builder(stem, folder, compression_level=1) as tar:
             _fill(tar, members)
@@ -108,25 +109,42 @@ def channel(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serve(channel: Path, *options: str, ready: Path) -> Iterator[str]:
-    """Run the real command; yields the channel's URL."""
+def start(channel: Path, *options: str, ready: Path) -> Iterator[tuple[subprocess.Popen, str]]:
+    """Start the real command; yields the process, to be ended by the caller, and the channel's URL."""
     command = [sys.executable, "-m", "sluice_channel", "serve", str(channel), "--port", "0"]
     with subprocess.Popen(
-        [*command, "--ready-file", str(ready), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*command, "--ready-file", str(ready), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         try:
             deadline = time.monotonic() + 30
             while not ready.exists():
-                assert process.poll() is None, process.stdout.read().decode()
+                assert process.poll() is None, process.stdout.read()
                 assert time.monotonic() < deadline, "the server did not become ready"
                 time.sleep(0.02)
-            yield ready.read_text().strip()
+            yield process, ready.read_text().strip()
         finally:
-            process.send_signal(signal.SIGTERM)
-            output = process.communicate(timeout=30)[0].decode()
+            if process.poll() is None:
+                process.kill()
+
+
+@contextmanager
+def serve(channel: Path, *options: str, ready: Path) -> Iterator[str]:
+    """Serve a channel, yield its URL, and stop as `kill` does, in good order."""
+    with start(channel, *options, ready=ready) as (process, url):
+        yield url
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=30)[0]
         assert process.returncode == 0, output
         assert "Traceback" not in output, output
         assert not ready.exists()
+
+
+@pytest.fixture(scope="session")
+def starting():
+    return start
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +166,7 @@ def served(channel: Path, tmp_path: Path) -> Iterator[httpx.Client]:
 def lock_text():
     """A minimal pixi.lock of version 7 that keeps the promise of vision-digits-pt213-cpu."""
 
-    def make_lock(channel: str = "http://127.0.0.1:8710/main", digest: str = "0" * 64) -> str:
+    def make_lock(channel: str = "http://127.0.0.1:8710/main", digest: str = "ab" * 32) -> str:
         urls = [f"{channel}/linux-64/pytorch-2.13.0-0.conda", f"{channel}/noarch/digits-1.0.0-0.conda"]
         lines = ["version: 7", "environments:", "  default:", "    channels:", f"    - url: {channel}/"]
         lines += ["    packages:", "      linux-64:", *(f"      - conda: {url}" for url in urls), "packages:"]

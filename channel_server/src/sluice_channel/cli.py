@@ -91,6 +91,9 @@ def serve(
         ),
     ] = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="Write a line for every request.")] = False,
+    grace: Annotated[
+        float, typer.Option(help="Seconds for downloads under way when the server is stopped.", min=0)
+    ] = 10.0,
     json: Json = False,
 ) -> None:
     """Serve a channel directory over HTTP until SIGTERM or Ctrl-C.
@@ -107,7 +110,7 @@ def serve(
             out.print(f"serving {directory} at {url}/  (Ctrl-C stops it)")
         sys.stdout.flush()  # whoever started it may read a pipe
 
-    run_server(settings.ServerSettings(directory, name, host, port, ready_file, access_log), ready)
+    run_server(settings.ServerSettings(directory, name, host, port, ready_file, access_log, grace), ready)
 
 
 @app.command("register")

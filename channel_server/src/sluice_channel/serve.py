@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -17,7 +19,6 @@ from sluice_channel.errors import ListenError
 from sluice_channel.settings import ServerSettings
 
 _BACKLOG = 2048  # connections
-_GRACE = 10  # seconds for downloads under way when the server is stopped
 
 
 def serve(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
@@ -37,8 +38,9 @@ def serve(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
             log_level="info" if settings.access_log else "warning",
             access_log=settings.access_log,
             server_header=False,
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=settings.grace,  # type: ignore[arg-type] # any number of seconds
         )
+        logging.getLogger("uvicorn.error").addFilter(_worth_telling)
         server = _Server(config, lambda: _ready(url, settings.ready_file, on_ready))
         # uvicorn raises the signal that stopped it once more at its end: to stop was the answer to it.
         before = {each: signal.signal(each, _ignore) for each in (signal.SIGINT, signal.SIGTERM)}
@@ -88,6 +90,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_started()
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    # A download cut short by the end of the server is no error of the server's.
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _ready(url: str, ready_file: Path | None, on_ready: Callable[[str], None]) -> None:

@@ -20,3 +20,4 @@ class ServerSettings:
     port: int = 8710  # 0: any free one
     ready_file: Path | None = None  # receives the channel's URL once requests are answered
     access_log: bool = False
+    grace: float = 10.0  # seconds for downloads under way when the server is stopped
