@@ -31,7 +31,7 @@ from sluice.digest import CHUNK, Digest
 from sluice.errors import SluiceError
 from sluice.package import PackageId
 
-LEVEL = 9  # of zstd: within 13 % of level 19's size on PyTorch at a twentieth of its time
+LEVEL = 9  # of zstd; PyTorch's 698 MB on two cores: 135 MB in 6 s (level 3: 155 MB in 3 s)
 THREADS = 2  # never 0, whose bytes differ
 ZSTD = ".".join(map(str, zstandard.ZSTD_VERSION))  # the library's, part of the bytes
 PLACEHOLDER = "/opt/anaconda1anaconda2anaconda3"  # conda's own default prefix placeholder

@@ -36,7 +36,8 @@ class WheelBuilder:
 
     def write(self):
         entries = {
-            f"{self.dist_info}/METADATA": METADATA.format(name=self.name, version=self.version) + self.metadata,
+            f"{self.dist_info}/METADATA": METADATA.format(name=self.name, version=self.version)
+            + self.metadata,
             f"{self.dist_info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {self.tag}\n",
             **self.files,
         }
@@ -121,4 +122,3 @@ def entry():
         return info
 
     return make
-

@@ -109,9 +109,13 @@ def test_paths_json_and_files_describe_the_payload(wheel, opened, tmp_path):
     script = package.paths["python-scripts/demo-run"]
     assert (script["file_mode"], script["prefix_placeholder"]) == ("text", PLACEHOLDER)
     assert package.files["python-scripts/demo-run"].startswith(f"#!{PLACEHOLDER}/bin/python\n".encode())
-    assert [name for name, entry in package.paths.items() if "file_mode" in entry] == ["python-scripts/demo-run"]
+    assert [name for name, entry in package.paths.items() if "file_mode" in entry] == [
+        "python-scripts/demo-run"
+    ]
     PathsJson.from_package_archive(path)
-    assert [MatchSpec(spec).name.normalized for spec in IndexJson.from_package_archive(path).depends] == ["python"]
+    assert [MatchSpec(spec).name.normalized for spec in IndexJson.from_package_archive(path).depends] == [
+        "python"
+    ]
 
 
 def test_a_binary_wheel_becomes_a_package_for_one_python(wheel, opened, tmp_path):
@@ -174,7 +178,10 @@ def test_a_local_version_becomes_the_start_of_the_build_string(wheel, opened, tm
     path = convert(built.write(), TARGET, tmp_path / "out")
     package = opened(path)
     assert path.name.startswith("pytorch-2.13.0-cpu_py311h")
-    assert b"Version: 2.13.0+cpu" in package.files["lib/python3.11/site-packages/torch-2.13.0+cpu.dist-info/METADATA"]
+    assert (
+        b"Version: 2.13.0+cpu"
+        in package.files["lib/python3.11/site-packages/torch-2.13.0+cpu.dist-info/METADATA"]
+    )
 
 
 def test_the_source_is_recorded(wheel, opened, tmp_path):
@@ -201,7 +208,9 @@ def test_two_conversions_are_equal_to_the_byte(wheel, opened, tmp_path):
 
 def test_the_order_inside_the_wheel_shows_only_in_its_digest(wheel, opened, tmp_path):
     one = opened(convert(wheel(files=PURE, folder=tmp_path / "a").write(), TARGET, tmp_path / "one"))
-    two = opened(convert(wheel(files=PURE, folder=tmp_path / "b", reverse=True).write(), TARGET, tmp_path / "two"))
+    two = opened(
+        convert(wheel(files=PURE, folder=tmp_path / "b", reverse=True).write(), TARGET, tmp_path / "two")
+    )
     assert list(one.files.items()) == list(two.files.items())
     for name in set(one.info) - {"index.json", "wheel.json"}:
         assert one.info[name] == two.info[name]
@@ -215,7 +224,11 @@ BAD = {
     "name is another's": ({"filename": "other-1.0-py3-none-any.whl"}, "says it is demo 1.0", None),
     "version is another's": ({"filename": "demo-1.1-py3-none-any.whl"}, "says it is demo 1.0", None),
     "no wheel's name": ({"filename": "demo.whl"}, "not a wheel file name", None),
-    "no METADATA": ({"without": ("demo-1.0.dist-info/METADATA",)}, "has no demo-1.0.dist-info/METADATA", None),
+    "no METADATA": (
+        {"without": ("demo-1.0.dist-info/METADATA",)},
+        "has no demo-1.0.dist-info/METADATA",
+        None,
+    ),
     "no WHEEL": ({"without": ("demo-1.0.dist-info/WHEEL",)}, "has no demo-1.0.dist-info/WHEEL", None),
     "no RECORD": ({"without": ("demo-1.0.dist-info/RECORD",)}, "has no demo-1.0.dist-info/RECORD", None),
     "two dist-infos": ({"files": {"x-1.dist-info/A": ""}}, "has 2 .dist-info", None),
@@ -226,7 +239,11 @@ BAD = {
     "not in RECORD": ({"files": {"a.py": ""}, "record": {"a.py": None}}, "'a.py' is not in RECORD", None),
     "only in RECORD": ({"record": {"b.py": "b.py,sha256=x,1"}}, "names 'b.py', which is not", None),
     "no hash": ({"files": {"a.py": ""}, "record": {"a.py": "a.py,,"}}, "'a.py' has no sha256", None),
-    "weak hash": ({"files": {"a.py": ""}, "record": {"a.py": "a.py,md5=AAAA,0"}}, "'a.py' has no sha256", None),
+    "weak hash": (
+        {"files": {"a.py": ""}, "record": {"a.py": "a.py,md5=AAAA,0"}},
+        "'a.py' has no sha256",
+        None,
+    ),
     "wrong hash": (
         {"files": {"a.py": "1"}, "record": {"a.py": f"a.py,{hashed(b'2')}"}},
         "a.py does not match its hash",
@@ -294,7 +311,7 @@ def test_links_and_devices_are_refused(wheel, entry, tmp_path, mode, reason):
 def test_a_wheel_that_unpacks_to_too_much_is_refused(wheel, monkeypatch, tmp_path):
     path = wheel(files={"zeros": bytes(5000)}).write()
     monkeypatch.setattr("sluice.wheels.wheelfile.MAX_SIZE", 4000)
-    with pytest.raises(WheelError, match="unpacks to .* more than 4000"):
+    with pytest.raises(WheelError, match=r"unpacks to .* more than 4000"):
         convert(path, TARGET, tmp_path / "out")
     monkeypatch.setattr("sluice.wheels.wheelfile.MAX_MEMBERS", 3)
     with pytest.raises(WheelError, match="has 4 members, more than 3"):

@@ -27,7 +27,9 @@ def specs(wheel, *others, pythons=ANY, any_platform=True):
 
 
 def test_requirements_get_conda_names_and_versions_sorted():
-    wheel = metadata("demo", "Typing_Extensions>=4.1", "torch~=2.13", "msgpack", "zstandard!=0.20.*", python=">=3.9")
+    wheel = metadata(
+        "demo", "Typing_Extensions>=4.1", "torch~=2.13", "msgpack", "zstandard!=0.20.*", python=">=3.9"
+    )
     assert specs(wheel) == [
         "msgpack-python",
         "python >=3.9",
@@ -68,11 +70,15 @@ def test_a_package_for_every_python_claims_those_with_the_same_answers():
 
 
 def test_a_marker_that_requires_python_settles_adds_no_bound():
-    assert specs(metadata("demo", 'tomli; python_version < "3.10"', python=">=3.10,<4")) == ["python >=3.10,<4a0"]
+    assert specs(metadata("demo", 'tomli; python_version < "3.10"', python=">=3.10,<4")) == [
+        "python >=3.10,<4a0"
+    ]
 
 
 def test_stable_abi_gives_a_lower_bound():
-    assert specs(metadata("demo", python=">=3.8"), pythons=(10, None), any_platform=False) == ["python >=3.10"]
+    assert specs(metadata("demo", python=">=3.8"), pythons=(10, None), any_platform=False) == [
+        "python >=3.10"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +97,11 @@ def test_a_package_for_every_platform_claims_those_with_the_same_answers(marker,
 
 def test_an_extra_asked_of_another_wheel_comes_along():
     server = metadata(
-        "server", "h11", 'loop>=1; extra == "standard"', 'watch[fast]; extra == "standard"', 'docs; extra == "docs"'
+        "server",
+        "h11",
+        'loop>=1; extra == "standard"',
+        'watch[fast]; extra == "standard"',
+        'docs; extra == "docs"',
     )
     watch = metadata("watch", 'speed; extra == "fast"')
     wheel = metadata("demo", "Server[standard]>=2")

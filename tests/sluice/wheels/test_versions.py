@@ -47,9 +47,7 @@ def test_a_local_label_moves_from_the_version_to_the_build():
 
 
 numbers = st.lists(st.integers(0, 12), min_size=1, max_size=3).map(lambda parts: ".".join(map(str, parts)))
-versions = st.builds(
-    "{}{}".format, numbers, st.sampled_from(["", "", "", "a1", "b2", "rc1", ".post1"])
-)
+versions = st.builds("{}{}".format, numbers, st.sampled_from(["", "", "", "a1", "b2", "rc1", ".post1"]))
 clauses = st.one_of(
     st.builds("{}{}".format, st.sampled_from([">=", "<=", "<", "==", "!=", "==="]), versions),
     st.builds("{}{}.*".format, st.sampled_from(["==", "!="]), numbers),

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,11 +81,29 @@ def find(root: Path, name: str, pinned: Mapping[NormalizedName, Digest]) -> Entr
 def staging(root: Path) -> Iterator[Path]:
     """Give a folder to convert into; what is not stored goes when the block ends."""
     root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=root))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = root / f".staging-{secrets.token_hex(6)}"
+    with atomic.exclusive(_owner(folder)):  # held before the folder is there: see sweep
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            _owner(folder).unlink(missing_ok=True)
+
+
+def sweep(root: Path) -> None:
+    """Remove what processes that were killed have left in staging."""
+    for folder in filter(Path.is_dir, root.glob(".staging-*")):
+        try:
+            with atomic.exclusive(_owner(folder), wait=False):
+                shutil.rmtree(folder, ignore_errors=True)
+                _owner(folder).unlink(missing_ok=True)
+        except BlockingIOError:
+            continue  # its process lives
+
+
+def _owner(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def store(

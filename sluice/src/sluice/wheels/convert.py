@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from packaging.utils import NormalizedName
 
@@ -40,15 +41,35 @@ class Converted:
     companions: frozenset[NormalizedName]  # other wheels whose extras are in `depends`
 
 
-def read_metadata(wheel: Path) -> DistMetadata:
-    """Return a wheel's metadata, the wheel's structure (not its content) checked.
+@dataclass(frozen=True)
+class Survey:
+    """What a wheel says of itself before it is unpacked."""
+
+    metadata: DistMetadata
+    size: int  # bytes, unpacked
+
+
+def survey(wheel: Path) -> Survey:
+    """Look a wheel over: its structure is checked, its content is not.
 
     Raises:
         WheelError: it is not a sound wheel.
 
     """
     with open_wheel(wheel) as opened:
-        return opened.metadata
+        return Survey(opened.metadata, sum(member.size for member in opened.members))
+
+
+class _Watched:
+    """Tells how much is read through it."""
+
+    def __init__(self, stream: IO[bytes], on_bytes: OnBytes) -> None:
+        self._stream, self._on_bytes = stream, on_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._on_bytes(len(data))
+        return data
 
 
 def convert(
@@ -63,7 +84,8 @@ def convert(
     """Convert a wheel and return the `.conda` in `out_dir`; the same wheel always gives the same bytes.
 
     `sha256` is the wheel's pinned digest. `companions` gives the metadata of other pinned wheels, for
-    extras that this one asks of them. `on_bytes` is told the size of each unpacked piece.
+    extras that this one asks of them. `on_bytes` is told the size of each piece as it
+    is unpacked, and may raise to stop.
 
     Raises:
         WheelError: the wheel is unsound or cannot be expressed; names it and says why. Nothing is left.
@@ -170,9 +192,8 @@ def _placed(opened: WheelFile, layout: Layout) -> Iterable[Placed]:
 def _add(writer: CondaWriter, opened: WheelFile, file: Placed, on_bytes: OnBytes | None) -> None:
     if file.member:
         with opened.stream(file.member) as stream:
-            writer.add(file.path, stream, file.member.size, executable=file.executable)
-        if on_bytes:
-            on_bytes(file.member.size)
+            watched = cast("IO[bytes]", _Watched(stream, on_bytes)) if on_bytes else stream
+            writer.add(file.path, watched, file.member.size, executable=file.executable)
     else:
         writer.add_bytes(file.path, file.content, executable=file.executable, placeholder=file.placeholder)
 

@@ -47,9 +47,8 @@ def _active(
     for requirement in metadata.requires:
         marker = requirement.marker
         plain = marker is None or marker.evaluate({**environment, "extra": ""})
-        if plain and not extras:
-            yield requirement
-        elif marker and not plain and any(marker.evaluate({**environment, "extra": each}) for each in extras):
+        added = marker and any(marker.evaluate({**environment, "extra": each}) for each in extras)
+        if (added and not plain) if extras else plain:
             yield requirement
 
 

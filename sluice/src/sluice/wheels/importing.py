@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Protocol
 
@@ -19,13 +21,14 @@ from sluice.progress import Progress, Silent, Step
 from sluice.sources import Source
 from sluice.sources.store import cache_root
 from sluice.wheels import cache
-from sluice.wheels.convert import convert_wheel, read_metadata, write_alias, write_python_abi
+from sluice.wheels.convert import Survey, convert_wheel, survey, write_alias, write_python_abi
 from sluice.wheels.errors import WheelSetError
 from sluice.wheels.manifest import PinnedWheel, WheelSet, load
 from sluice.wheels.metadata import DistMetadata
 from sluice.wheels.target import Target
 
 PROCESSES = 2
+_REFRESH = 0.1  # seconds between looks at how far the workers are
 
 
 class Fetcher(Protocol):
@@ -166,47 +169,74 @@ def _convert_missing(
 ) -> None:
     pinned = {wheel.name: wheel for wheel in wheels}
     files: dict[NormalizedName, Path] = {}
+    surveys: dict[NormalizedName, Survey] = {}
     wanted = sorted(wheel.name for wheel in missing)
     while wanted:
-        found = store.fetch_all([pinned[name].source() for name in wanted], progress)
-        files |= zip(wanted, found, strict=True)
+        found = dict(
+            zip(wanted, store.fetch_all([pinned[name].source() for name in wanted], progress), strict=True)
+        )
+        files |= found
+        with progress.step("look wheels over", len(found)) as step:
+            for name, path in found.items():
+                surveys[name] = survey(path)
+                step.advance()
         # Extras make one wheel's `depends` hang on another's metadata, which may not be at hand yet.
-        wanted = sorted((_companions(found) & pinned.keys()) - files.keys())
+        asked = {name for name in found for name in surveys[name].metadata.extras_asked}
+        wanted = sorted((asked & pinned.keys()) - files.keys())
+    cache.sweep(root)
     digests = {wheel.name: wheel.sha256 for wheel in wheels}
-    largest_first = sorted(missing, key=lambda wheel: -files[wheel.name].stat().st_size)
-    jobs = [_Job(files[wheel.name], wheel.sha256, target, root, files, digests) for wheel in largest_first]
-    with progress.step("convert wheels", sum(job.wheel.stat().st_size for job in jobs), "B") as step:
+    largest_first = sorted((wheel.name for wheel in missing), key=lambda name: (-surveys[name].size, name))
+    jobs = [_Job(files[name], digests[name], target, root, files, digests) for name in largest_first]
+    with progress.step("convert wheels", sum(surveys[wheel.name].size for wheel in missing), "B") as step:
         _run(jobs, step)
 
 
-def _companions(files: Iterable[Path]) -> set[NormalizedName]:
-    """Return the projects that some wheel asks extras of."""
-    found: set[NormalizedName] = set()
-    for path in files:
-        found |= read_metadata(path).extras_asked
-    return found
-
-
 def _run(jobs: list[_Job], step: Step) -> None:
-    """Convert in processes of their own; the first error ends the rest."""
-    pool = ProcessPoolExecutor(
-        PROCESSES, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_parent
-    )
+    """Convert in processes of their own; the first error, or an interrupt, ends the others."""
+    context = get_context("spawn")
+    unpacked, stop = context.Value("Q", 0), context.Event()
+    shown = 0
+    pool = ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_begin, initargs=(unpacked, stop))
     try:
         running: dict[Future[None], _Job] = {pool.submit(_convert, job): job for job in jobs}
         while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=_REFRESH, return_when=FIRST_COMPLETED)
             for future in done:
-                job = running.pop(future)
+                step.describe(running.pop(future).wheel.name)
                 future.result()
-                step.describe(job.wheel.name)
-                step.advance(job.wheel.stat().st_size)
+            step.advance(unpacked.value - shown)
+            shown = unpacked.value
+    except BaseException:
+        stop.set()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _StoppedError(Exception):
+    """The parent wants this conversion to end."""
+
+
+@dataclass
+class _Worker:
+    """What a worker process shares with its parent."""
+
+    unpacked: Synchronized[int]
+    stop: Event
+
+    def on_bytes(self, size: int) -> None:
+        if self.stop.is_set():
+            raise _StoppedError
+        with self.unpacked.get_lock():
+            self.unpacked.value += size
+
+
+_workers: list[_Worker] = []  # one, in a worker process: an executor's initializer has no other place
+
+
+def _begin(unpacked: Synchronized[int], stop: Event) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and sets `stop`
+    _workers.append(_Worker(unpacked, stop))
 
 
 def _convert(job: _Job) -> None:
@@ -214,12 +244,17 @@ def _convert(job: _Job) -> None:
 
     def companions(name: NormalizedName) -> DistMetadata | None:
         if name not in asked:
-            asked[name] = read_metadata(job.files[name]) if name in job.files else None
+            asked[name] = survey(job.files[name]).metadata if name in job.files else None
         return asked[name]
 
     with cache.staging(job.root) as folder:
         converted = convert_wheel(
-            job.wheel, job.target, lambda subdir: folder / subdir, sha256=job.sha256, companions=companions
+            job.wheel,
+            job.target,
+            lambda subdir: folder / subdir,
+            sha256=job.sha256,
+            companions=companions,
+            on_bytes=_workers[0].on_bytes,
         )
         packages = {converted.path: converted.subdir}
         packages |= dict.fromkeys(write_alias(converted.path, folder / "noarch"), "noarch")

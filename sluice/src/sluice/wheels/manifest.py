@@ -15,7 +15,7 @@ from packaging.version import InvalidVersion
 
 from sluice import atomic
 from sluice.digest import Digest, DigestError
-from sluice.sources import Pip, Source, Url
+from sluice.sources import Pip, Source, Url, Way
 from sluice.wheels.errors import RequirementError, WheelSetError
 from sluice.wheels.target import Target
 
@@ -39,7 +39,7 @@ class PinnedWheel:
     def source(self) -> Source:
         """Return the wheel as something to fetch: URLs first, then the package registry."""
         requirement = self.requirement or f"{self.name}=={self.version}"
-        ways = (*(Url(url) for url in self.urls), Pip(requirement))
+        ways: tuple[Way, ...] = (*(Url(url) for url in self.urls), Pip(requirement))
         return Source(name=self.name, sha256=self.sha256, filename=self.filename, ways=ways)
 
 

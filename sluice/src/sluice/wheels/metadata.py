@@ -46,7 +46,6 @@ class DistMetadata:
     version: Version
     requires: tuple[Requirement, ...] = ()
     requires_python: SpecifierSet = field(default_factory=SpecifierSet)
-    extras: frozenset[NormalizedName] = frozenset()
     license: str = ""
     license_files: tuple[str, ...] = ()
     summary: str = ""
@@ -89,7 +88,6 @@ class DistMetadata:
             version=parsed_version,
             requires=tuple(requires),
             requires_python=requires_python,
-            extras=frozenset(canonicalize_name(extra) for extra in raw.get("provides_extra", [])),
             license=_license(
                 raw.get("license_expression", ""), raw.get("license", ""), raw.get("classifiers", [])
             ),
