@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -273,6 +274,26 @@ def start(channel, prefixes, tmp_path):
         return running(command(channel, prefixes, state, *more, environments=environments), state)
 
     return make
+
+
+@pytest.fixture
+def hanging(channel, channel_root, tmp_path):
+    """Serve a channel that takes the connection for a package and never answers; `mend()` makes it answer.
+
+    Gives what starts a daemon of it, and `mend`.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as silent, served(tmp_path / "slow") as url:
+        folder = tmp_path / "slow" / "envs" / ENVIRONMENT
+        folder.mkdir(parents=True)
+        lock = (channel_root / "envs" / ENVIRONMENT / "pixi.lock").read_text()
+        never = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (folder / "pixi.lock").write_text(lock.replace(channel, never))
+        state = tmp_path / "state"
+
+        def start():
+            return running(command(url, tmp_path / "p", state), state)
+
+        yield start, lambda: (folder / "pixi.lock").write_text(lock)
 
 
 @pytest.fixture(scope="module")

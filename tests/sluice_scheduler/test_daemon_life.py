@@ -263,3 +263,21 @@ def test_two_daemons_in_one_state_folder_are_one_line(start):
 )
 def test_bad_settings_are_one_line(start, flag, value, expected):
     assert expected in refusal(start, flag, value)
+
+
+def test_a_signal_while_realising_ends_it_at_once_and_the_next_start_comes_up(hanging):
+    start, mend = hanging
+    with start() as daemon:
+        daemon.wait_listening()
+        assert eventually(lambda: "being realised" in daemon.http.get("/health/ready").json()["doing"])
+        assert daemon.http.get("/health/ready").status_code == 503
+        refused = daemon.http.post("/v1/tasks", json={"model": "echo", "inputs": []})
+        assert refused.status_code == 503
+        assert f"environment {ENVIRONMENT} is being realised" in refused.json()["error"]
+        began = time.monotonic()
+        assert daemon.end() == 0
+        assert time.monotonic() - began < 8
+    mend()
+    with start() as daemon:
+        daemon.wait_ready()
+        assert daemon.answer("x")["state"] == "succeeded"

@@ -16,15 +16,16 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import uvicorn
 
 from sluice import atomic
 from sluice.progress import Progress
-from sluice_scheduler import runfile
+from sluice_scheduler import background, runfile
 from sluice_scheduler.api.app import create_app
 from sluice_scheduler.channel import PublishedLock, fetch_lock
 from sluice_scheduler.deployments import Realise, deploy, realiser
@@ -39,6 +40,8 @@ from sluice_scheduler.queues.sqlite import SqliteQueue
 from sluice_scheduler.settings import Settings
 
 log: Final = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BACKLOG: Final = 1024  # connections waiting to be accepted
 LINGER_SECONDS: Final = 5  # for answers that are being written when the daemon stops
@@ -75,7 +78,9 @@ class Daemon:
         with _state_folder(state), listen(self._settings.host, self._settings.port) as sock:
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._signalled)
-            published = await self._fetch_locks()
+            published = await self._unless_stopped(self._fetch_locks())
+            if published is None:
+                return
             queue = SqliteQueue(state / "queue.sqlite")
             try:
                 await self._serve(queue, published, sock)
@@ -85,7 +90,18 @@ class Daemon:
 
     async def _fetch_locks(self) -> list[PublishedLock]:
         settings = self._settings
-        return [await asyncio.to_thread(fetch_lock, settings.channel, name) for name in settings.env]
+        return [await background.run(partial(fetch_lock, settings.channel, name)) for name in settings.env]
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return the work's result, or None as soon as a signal asks to stop."""
+        working = asyncio.create_task(work)
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if working.done():
+            return working.result()
+        working.cancel()
+        return None
 
     async def _serve(self, queue: SqliteQueue, published: list[PublishedLock], sock: socket.socket) -> None:
         settings = self._settings
@@ -148,13 +164,14 @@ class Daemon:
 
             log.info("%s: lock %s, realising", lock.environment, lock.digest.short)
             began = time.monotonic()
-            deployment = await asyncio.to_thread(
+            making = partial(
                 deploy,
                 lock,
                 locks_folder=self._settings.state / "locks",
                 realise=self._realiser_for(Narration(lock.environment, remember)),
                 profile=self._profile,
             )
+            deployment = await background.run(making)
             dispatcher.serve(await fleet.start(deployment))
             names = ", ".join(f"{model.name} {model.model.version}" for model in deployment.models)
             log.info("%s: up after %.1f s: %s", lock.environment, time.monotonic() - began, names)

@@ -25,6 +25,7 @@ from sluice_scheduler.wire import FrameSocket, encode
 WORKER: Final = Path(__file__).parent / "worker"
 LOAD_SECONDS: Final = 600.0
 FORK_SECONDS: Final = 60.0
+MAX_LOG: Final = 16 << 20  # bytes of what workers said; a zygote that finds more begins anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Zygote:
         folder = Path(tempfile.mkdtemp(prefix="zygote-", dir=tmp))
         ours, theirs = socket.socketpair()
         try:
-            with theirs, log.open("ab") as output:
+            with theirs, log.open(_log_mode(log)) as output:
                 process = _spawn(deployment.prefix, deployment.profile, theirs, folder, output.fileno())
         except OSError as error:
             ours.close()
@@ -195,6 +196,10 @@ class Zygote:
         self._frames.close()
         await asyncio.to_thread(self._process.wait)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+def _log_mode(log: Path) -> str:
+    return "ab" if log.exists() and log.stat().st_size < MAX_LOG else "wb"
 
 
 def _spawn(

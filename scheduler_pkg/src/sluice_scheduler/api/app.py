@@ -21,7 +21,7 @@ def create_app(
     max_request_bytes: int,
 ) -> FastAPI:
     """Make the application over its parts; nothing is read from the surroundings."""
-    app = FastAPI(title="Sluice scheduler", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Sluice scheduler", redoc_url=None)
     problems.install(app)
     app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
     app.include_router(admin.build_router(fleet, queue, dispatcher, ageing=ageing))
