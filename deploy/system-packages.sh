@@ -11,7 +11,6 @@ make make make
 ld binutils binutils
 strip binutils binutils
 objdump binutils binutils
-patch patch patch
 openssl/ssl.h libssl-dev openssl-devel
 ffi.h libffi-dev libffi-devel
 sqlite3.h libsqlite3-dev sqlite-devel

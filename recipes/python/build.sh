@@ -96,10 +96,14 @@ find bin/python3.11 "$stdlib/lib-dynload" -type f -exec ldd {} + \
 
 # Unchecked hashes instead of times, and names relative to the prefix: equal wherever they are made. The
 # interpreter replaces such a name by the real one when it imports the module. What names the prefix itself
-# is not compiled, because an installer can rewrite text and C strings but no compiled module.
+# is left uncompiled: an installer can rewrite text and C strings, but neither a compiled module nor the
+# hash of its source inside.
 PYTHONHASHSEED=0 bin/python3.11 -I -B -m compileall -q -f -j "${CPU_COUNT:-2}" \
   --invalidation-mode unchecked-hash -s "$PREFIX/" "$stdlib" \
-  -x 'bad_coding|badsyntax|site-packages|_sysconfigdata'
+  -x 'bad_coding|badsyntax|site-packages'
+grep -rlF --include='*.py' "$PREFIX" lib | while read -r file; do
+  rm -f "$(dirname "$file")/__pycache__/$(basename "$file" .py)".*.pyc
+done
 
 if grep -rqF --include='*.pyc' "$PREFIX" lib; then
   fail "compiled modules name the prefix: $(grep -rlF --include='*.pyc' "$PREFIX" lib | tr '\n' ' ')"

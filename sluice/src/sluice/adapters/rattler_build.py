@@ -121,4 +121,4 @@ def _located(path: Path, message: str) -> str:
 def _one_line(message: str) -> str:
     quoted = _MESSAGE.search(message)
     plain = quoted[1] if quoted else _PLACE.sub("", message)
-    return " ".join(_COLOUR.sub("", plain).split())[:300]
+    return " ".join(_COLOUR.sub("", plain).split()).removeprefix("PyRattlerBuildError: ")[:300]

@@ -60,7 +60,10 @@ def _build(recipe: str, output: str, channel: str) -> None:
     results = Stage0Recipe.from_file(recipe).run_build(
         # The package is packed again afterwards, so the least compression does.
         package_format="conda:-7",
-        tool_config=ToolConfiguration(test_strategy="skip", compression_threads=2),
+        # A noarch package may hold links: nothing here is for Windows.
+        tool_config=ToolConfiguration(
+            test_strategy="skip", compression_threads=2, allow_symlinks_on_windows=True
+        ),
         output_dir=output,
         channels=[channel],
         no_build_id=True,

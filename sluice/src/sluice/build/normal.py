@@ -27,6 +27,7 @@ CHANNEL = "https://channel.sluice.invalid"  # RFC 2606: means no server
 ROOT = "/sluice/build"
 LEVEL = 16  # of zstd
 _TIMESTAMP = re.compile(r"^(  timestamp:).*$", re.MULTILINE)
+_LEVEL = re.compile(r"^( +compression_level:).*$", re.MULTILINE)
 _VIRTUAL = re.compile(r"^( +virtual_packages:)\n(?: +- .*\n)+", re.MULTILINE)
 
 
@@ -66,6 +67,7 @@ def placeholder(length: int) -> str:
 def rendered(text: str, run: Run) -> str:
     """Return a `rendered_recipe.yaml` that says nothing about the one run."""
     text = _TIMESTAMP.sub(rf"\1 {_iso(run.epoch)}", text)
+    text = _LEVEL.sub(rf"\1 {LEVEL}", text)
     text = _VIRTUAL.sub(r"\1 []\n", text)
     return _neutral(text, run)
 
@@ -112,9 +114,9 @@ def _neutral(text: str, run: Run) -> str:
     for staged, original in run.originals.items():
         text = text.replace(staged, original)
     text = text.replace(run.channel.as_uri(), CHANNEL).replace(str(run.channel), CHANNEL)
-    return re.sub(rf"{re.escape(str(run.root))}[^\s\"']*placehold[^\s\"'/]*", _same_length, text).replace(
-        str(run.root), ROOT
-    )
+    root = re.escape(str(run.root))
+    text = re.sub(rf"{root}/[^\s\"']*placehold[^\s\"'/]*", _same_length, text)
+    return re.sub(rf"{root}(?![\w.-])", ROOT, text)
 
 
 def _same_length(found: re.Match[str]) -> str:

@@ -78,6 +78,7 @@ class Workshop:
         return tuple(path for recipe in recipes for path in self._build(recipe, channel.resolve(), shown))
 
     def _build(self, recipe: Recipe, channel: Path, progress: Progress) -> tuple[Path, ...]:
+        (channel / "noarch").mkdir(parents=True, exist_ok=True)  # what makes a folder a channel
         with progress.step(f"build {recipe.name}") as step:
             if recipe.uses and not channeldir.is_indexed(channel):
                 step.describe("index the channel")
