@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,16 @@ SHOWN_EVERY = 0.2  # seconds
 
 
 class RattlerBuild:
-    """Builds v1 recipes as `rattler-build` and conda-build 26 do."""
+    """Builds v1 recipes as `rattler-build` and conda-build 26 do.
+
+    Raises:
+        BuildError: py-rattler-build is not installed.
+
+    """
+
+    def __init__(self) -> None:
+        if find_spec("rattler_build") is None:
+            raise BuildError("building needs py-rattler-build; install sluice[build]")
 
     def versions(self) -> Mapping[str, str]:
         """Return the version of py-rattler-build."""

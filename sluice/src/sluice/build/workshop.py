@@ -46,7 +46,7 @@ class Workshop:
     builder: Builder
     store: Store
     cache: Path
-    index: Callable[[Path], None]
+    index: Callable[[Path], object]
 
     def build(self, directory: Path, channel: Path, progress: Progress | None = None) -> tuple[Path, ...]:
         """Build the recipe in one folder and return its packages in the channel.
