@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -355,6 +356,63 @@ def test_a_killed_run_leaves_the_old_index_and_the_next_one_cleans_up(channel, p
     assert documents(channel) == before
     assert index(channel).packages == 65
     assert not list((channel / ".sluice").glob("stage-*"))
+
+
+def test_ctrl_c_is_quiet_and_leaves_the_old_index(channel, package):
+    index(channel)
+    before = documents(channel)
+    for number in range(60):
+        package(channel, f"many{number}")
+    with subprocess.Popen(
+        [sys.executable, "-m", "sluice_channel", "index", str(channel)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that the signal reaches all of its processes and not this one
+    ) as process:
+        while not list((channel / ".sluice").glob("stage-*")):
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGINT)
+        complaint = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert complaint in {"", "interrupted\n"}
+    assert documents(channel) == before
+    assert not list((channel / ".sluice").glob("stage-*"))
+
+
+def test_a_damaged_cache_is_told_and_keeps_its_index(channel):
+    index(channel)
+    before = documents(channel)
+    cache = channel / ".sluice/cache/noarch/.cache/cache.db"
+    cache.write_bytes(b"not a database" * 100)
+    with pytest.raises(IndexingError, match=r"the index cache .* not a database; the old index is in place"):
+        index(channel)
+    assert documents(channel) == before
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_old_index(channel, package):
+    index(channel)
+    before = documents(channel)
+    package(channel, "news")
+    # No file may grow past a few kB: what a full disk does, to the indexer and to its process alike.
+    script = (
+        "import resource, runpy, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
+        "sys.argv[0] = 'sluice'\n"
+        "runpy.run_module('sluice_channel', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "index", str(channel)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "the old index is in place" in done.stderr
+    assert documents(channel) == before
+    assert index(channel).packages == 6
 
 
 def test_the_command(channel, command):

@@ -46,7 +46,10 @@ def locked(channel: Path, wait_s: float) -> Iterator[int]:
 
     """
     path = private(channel) / "lock"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise ChannelError(f"cannot lock the channel {channel}: {error.strerror}") from error
     try:
         deadline = time.monotonic() + wait_s
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -33,6 +34,11 @@ def install(app: FastAPI) -> None:
     async def _known(_: Request, error: SluiceError) -> JSONResponse:
         status = next((found for kind, found in STATUSES.items() if isinstance(error, kind)), None)
         return _told(status or HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return _told(HTTPStatus.BAD_REQUEST, f"{first['loc'][-1]}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:

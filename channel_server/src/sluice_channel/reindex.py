@@ -48,18 +48,19 @@ def index(
 
     """
     channel = channel_dir.resolve()
-    with locked(channel, wait_s) as lock_fd, _stage(channel) as stage, ExitStack() as steps:
-        counter = _Counter(progress or Silent(), steps, channel)
-        cache = private(channel) / "cache"
-        cache.mkdir(exist_ok=True)
-        job = Job(channel, name, _subdirs(channel), stage, cache, lock_fd)
-        (indexer or CondaIndex()).build(job, counter)
-        try:
+    try:
+        with locked(channel, wait_s) as lock_fd, _stage(channel) as stage, ExitStack() as steps:
+            counter = _Counter(progress or Silent(), steps, channel)
+            cache = private(channel) / "cache"
+            cache.mkdir(exist_ok=True)
+            job = Job(channel, name, _subdirs(channel), stage, cache, lock_fd)
+            (indexer or CondaIndex()).build(job, counter)
             shards = _staged_shards(job)
             summary = _summary(job, counter.read, _publish(job, shards))
             _sweep(job, shards)
-        except OSError as error:
-            raise IndexingError(f"cannot write the index of {channel}: {error.strerror}") from error
+    except OSError as error:
+        place = error.filename or channel
+        raise IndexingError(f"cannot write the index of {channel}: {place}: {error.strerror}") from error
     return summary
 
 

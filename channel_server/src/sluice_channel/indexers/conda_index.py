@@ -50,8 +50,13 @@ class CondaIndex:
                 return
             if "broken" in ending:
                 raise IndexingError(f"{ending['broken']}; mend or remove it, and index again")
+            if "failed" in ending:
+                raise IndexingError(
+                    f"cannot index {job.channel}: {ending['failed']}; the old index is in place"
+                )
             complaints.seek(0)
-            last = (complaints.read().strip().splitlines() or ["no reason was given"])[-1]
+            ended = f"it ended with status {process.returncode}"
+            last = (complaints.read().strip().splitlines() or [ended])[-1]
         raise IndexingError(f"conda-index failed in {job.channel}: {last[:500]}")
 
 

@@ -39,9 +39,9 @@ def main() -> None:
     except run.BrokenPackageError as error:
         _tell({"broken": str(error)})
     except OSError as error:
-        _tell({"broken": f"{error.filename or job['channel']}: {error.strerror or error}"})
+        _tell({"failed": f"{error.filename or job['channel']}: {error.strerror or error}"})
     except sqlite3.Error as error:
-        _tell({"broken": f"the index cache {job['cache']}: {error}"})
+        _tell({"failed": f"the index cache {job['cache']}: {error}"})
     else:
         _tell({"finished": True})
 
