@@ -123,6 +123,7 @@ def test_a_binary_wheel_becomes_a_package_for_one_python(wheel, opened, tmp_path
         "demo/_c.so": b"\x7fELF",
         "demo-1.0.dist-info/entry_points.txt": COMMANDS,
         "demo-1.0.dist-info/COPYING": "old style",
+        "demo-1.0.dist-info/licenses/COPYING": "old style",
         "demo-1.0.data/headers/demo.h": "int x;",
         "demo-1.0.data/platlib/demo/plat.py": "",
     }
@@ -154,7 +155,7 @@ def test_a_binary_wheel_becomes_a_package_for_one_python(wheel, opened, tmp_path
     ("tag", "subdir", "build", "depends"),
     [
         ("cp39-abi3-manylinux_2_28_x86_64", "linux-64", "py39h", ["__glibc >=2.28", "python >=3.9"]),
-        ("py3-none-manylinux1_x86_64", "linux-64", "py30h", ["__glibc >=2.5", "python"]),
+        ("py3-none-manylinux1_x86_64", "linux-64", "py3h", ["__glibc >=2.5", "python"]),
         ("py2.py3-none-any", "noarch", "pyh", ["python"]),
         ("py311-none-any", "noarch", "pyh", ["python >=3.11"]),
         ("cp311-none-any", "noarch", "py311h", ["python >=3.11,<3.12.0a0"]),

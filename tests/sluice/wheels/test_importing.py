@@ -205,6 +205,15 @@ def test_a_store_that_gives_another_file_is_not_believed(wheel, pinned, shelf, t
         import_set(folder, shelf, tmp_path / "channel", cache_dir=tmp_path / "cache")
 
 
+def test_a_channel_that_cannot_be_written_is_said_in_one_line(wheel, pinned, shelf, tmp_path):
+    folder = pinned("demo", wheel(name="a").write())
+    (tmp_path / "channel").write_text("a file")
+    with pytest.raises(
+        WheelSetError, match=r"cannot write .*channel/noarch.*: (Not a directory|File exists)"
+    ):
+        import_set(folder, shelf, tmp_path / "channel", cache_dir=tmp_path / "cache")
+
+
 def test_sets_must_agree(wheel, pinned, shelf, tmp_path):
     one = pinned("one", wheel(name="a", folder=tmp_path / "1").write())
     two = pinned("two", wheel(name="a", files={"x.py": ""}, folder=tmp_path / "2").write())

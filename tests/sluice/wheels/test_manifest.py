@@ -137,3 +137,10 @@ def test_only_files_that_no_index_has_name_a_host():
             "https://download.pytorch.org/whl/cpu/torch-2.13.0%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl",
         )
     }
+
+
+def test_the_example_of_the_reference_page_is_read():
+    page = (RECIPES.parent / "docs/reference/wheel-sets.md").read_text()
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    (wheel,) = parse(example.encode(), "wheel-sets.md").wheels
+    assert wheel.requirement == "filelock==4.2.11"

@@ -202,7 +202,7 @@ def _licenses(writer: CondaWriter, opened: WheelFile) -> list[str]:
     names = []
     for member in opened.members:
         name = license_name(opened.dist_info, member.path, opened.metadata.license_files)
-        if name:
+        if name and name not in names:  # older tools put the same file beside METADATA, too
             writer.info(f"licenses/{name}", opened.read(member))
             names.append(name)
     return names

@@ -79,11 +79,7 @@ def identify(
         specs.append(f"python_abi {target.python}.* *_{target.interpreter}")
     specs.sort()
     inputs = json.dumps([CONVERTER, source.hex, target.python, target.subdir, specs])
-    label = (
-        "py"
-        if any_platform and not bound
-        else f"py3{pythons[0] if relocatable and not bound else target.minor}"
-    )
+    label = "py" if any_platform and not bound else f"py3{pythons[0] or ''}"
     build = f"{label}h{hashlib.sha256(inputs.encode()).hexdigest()[:7]}_{build_number}"
     if local := local_label(metadata.version):
         build = f"{local}_{build}"

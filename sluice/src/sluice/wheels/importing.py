@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
@@ -96,11 +97,21 @@ def import_sets(
     Raises:
         WheelSetError: a set is malformed, or two pin different files of one project.
         WheelError: a wheel cannot be converted; what was converted before it stays in the cache.
+        WheelSetError: the cache or the channel cannot be written.
         SluiceError: a source cannot be had.
 
     """
-    progress = progress or Silent()
-    root = cache_dir or default_cache()
+    try:
+        return _import(set_dirs, store, channel_dir, progress or Silent(), cache_dir or default_cache())
+    except OSError as error:
+        raise WheelSetError(
+            f"cannot write {error.filename or channel_dir}: {error.strerror or error}"
+        ) from error
+
+
+def _import(
+    set_dirs: Iterable[Path], store: Fetcher, channel_dir: Path, progress: Progress, root: Path
+) -> Imported:
     sets = [load(path) for path in set_dirs]
     if not sets:
         return Imported((), 0)
@@ -206,6 +217,10 @@ def _run(jobs: list[_Job], step: Step) -> None:
                 future.result()
             step.advance(unpacked.value - shown)
             shown = unpacked.value
+    except BrokenProcessPool:
+        raise WheelSetError(
+            "a process that converted wheels was killed (too little memory?); run again"
+        ) from None
     except BaseException:
         stop.set()
         raise
