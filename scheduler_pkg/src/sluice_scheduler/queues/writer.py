@@ -24,6 +24,7 @@ class _Asked:
     operation: Callable[[sqlite3.Connection], Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    lasting: bool
     result: Any = None
     error: BaseException | None = None
 
@@ -45,13 +46,17 @@ class Writer:
         self._thread.start()
         opened.result()
 
-    async def run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Run one operation; once it returns, what it wrote is on disk."""
+    async def run(self, operation: Callable[[sqlite3.Connection], T], *, lasting: bool = True) -> T:
+        """Run one operation; once it returns, what it wrote survives this process.
+
+        When `lasting` it is on disk and survives the machine too; else it reaches the disk with the next one that is,
+        in their order.
+        """
         if not self._thread.is_alive():
             raise QueueError("the queue is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._asked.put(_Asked(operation, loop, future))
+        self._asked.put(_Asked(operation, loop, future, lasting))
         return await future
 
     async def close(self) -> None:
@@ -89,6 +94,9 @@ class Writer:
 
 def _commit(connection: sqlite3.Connection, batch: list[_Asked]) -> None:
     try:
+        # In WAL mode NORMAL writes the log without an fsync; a later FULL commit syncs all that stands before it.
+        lasting = any(asked.lasting for asked in batch)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
         connection.execute("BEGIN")
         for asked in batch:
             try:
