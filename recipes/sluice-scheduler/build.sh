@@ -10,5 +10,7 @@ import sysconfig
 for record in pathlib.Path(sysconfig.get_path("purelib")).glob("sluice*.dist-info/RECORD"):
     (record.parent / "direct_url.json").unlink(missing_ok=True)
     rows = [row for row in csv.reader(record.read_text().splitlines()) if not row[0].endswith("direct_url.json")]
+    # Commands are written again by whoever installs the package, with a prefix of their own.
+    rows = [[row[0], "", ""] if row[0].startswith("../") else row for row in rows]
     record.write_text("".join(f"{','.join(row)}\n" for row in rows))
 PYTHON

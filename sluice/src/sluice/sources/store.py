@@ -119,6 +119,8 @@ class Store:
                     raise
                 except SourceError as error:
                     reasons.append(str(error))
+                    if stop.is_set():
+                        break
                     continue
                 _keep(found, path)
                 return path
