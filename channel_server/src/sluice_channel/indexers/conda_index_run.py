@@ -128,7 +128,7 @@ def build(
         OSError: a file cannot be read or written.
 
     """
-    # Several threads compress to other bytes than one, and their number would be the machine's.
+    # Its default follows the number of processors, and on a single one the bytes are others.
     upstream.ZSTD_COMPRESS_THREADS = 0
     index: Any = _Index(
         cache,
