@@ -97,7 +97,10 @@ def _decode(file: bytes) -> Image.Image:
         raise ValueError(f"a picture of {len(file)} bytes; at most {MAX_FILE} are taken")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Pillow only warns of a file that unpacks to very many pixels
+            warnings.simplefilter("ignore")  # of harmless oddities, such as in a camera's notes
+            warnings.simplefilter(
+                "error", Image.DecompressionBombWarning
+            )  # but not of a file's huge pictures
             with Image.open(io.BytesIO(file), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ValueError(
@@ -111,7 +114,7 @@ def _decode(file: bytes) -> Image.Image:
                 return upright.convert("L")
     except UnidentifiedImageError:
         raise ValueError("not a PNG or JPEG file") from None
-    except (OSError, SyntaxError, Warning, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"a picture that cannot be decoded: {error}") from None
 
 

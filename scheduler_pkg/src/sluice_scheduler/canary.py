@@ -109,13 +109,13 @@ def command(
 ) -> None:
     """Run a model's canary in an environment and compare its output's digest."""
     model = Model.parse(directory)
-    output = oip.digest(run(model, model.canary_inputs(), NumericProfile(), python))
-    assert model.canary is not None
-    expected = model.canary.output
+    inputs = model.canary_inputs()
+    expected = model.canary.output if model.canary else None
+    if expected is None and not write_digest:
+        raise CanaryError(f"{directory / FILENAME}: it has no output_sha256; run this again with --write")
+    output = oip.digest(run(model, inputs, NumericProfile(), python))
     if write_digest:
         write(model, output)
-    elif expected is None:
-        raise CanaryError(f"{directory / FILENAME}: it has no output_sha256; run this again with --write")
     elif expected != output:
         raise CanaryError(
             f"model {model.name!r}: its canary gave {output} here, not {expected}; "
