@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 import services
 from home import Home
 from road import Road
-from rich.console import Console
-
 from sluice import atomic
 from sluice.errors import SluiceError
 

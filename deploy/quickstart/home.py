@@ -58,6 +58,11 @@ class Home:
         return self.root / "s"
 
     @property
+    def replays(self) -> Path:
+        """Where answers are replayed and an environment is tampered with: not where they are served from."""
+        return self.root / "r"
+
+    @property
     def logs(self) -> Path:
         """What the services print."""
         return self.root / "logs"

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from rich.console import Console
+
 import services
 from batch import Batch
 from home import CHECKOUT, ENVIRONMENTS, Home
-from rich.console import Console
-
 from sluice import atomic
 from sluice.errors import SluiceError
 
+TABLE_WIDTH = 172  # characters
 READY_WITHIN = 600.0  # seconds for the daemon to realise the environments and load the models
 # The channel is built in this order: what a recipe needs to be built stands before it.
 RECIPES = (
@@ -109,7 +110,10 @@ class Road:
         """Submit the mixed batch and show the table."""
         self._batch = Batch(self._home.scheduler_url, CHECKOUT / "envs")
         answers = self._batch.run()
-        self._console.print(self._batch.table(answers))
+        # Where the terminal is narrower the lines wrap; nothing is cut off.
+        self._console.print(self._batch.table(answers), width=max(self._console.width, TABLE_WIDTH))
+        if wrong := self._batch.check(answers):
+            raise StepError("; ".join(wrong))
         return answers
 
     def replay(self) -> dict[str, Any]:
@@ -117,14 +121,14 @@ class Road:
         assert self._batch
         tasks = self._batch.to_replay()
         command = [self._scheduler, "scheduler", "replay", *tasks, "--url", self._home.scheduler_url]
-        self._run(*command, "--root", str(self._home.root / "r"), environment=self._bare())
+        self._run(*command, "--root", str(self._home.replays), environment=self._bare())
         return {"tasks": tasks, "equal": True}
 
     def tamper(self) -> dict[str, Any]:
         """Verify, change one byte, verify again, put the byte back."""
         name = ENVIRONMENTS[0]
         lock = CHECKOUT / "envs" / name / "pixi.lock"
-        prefixes = str(self._home.root / "v")
+        prefixes = str(self._home.replays)
         prefix = Path(
             self._json(self._sluice, "realise", str(lock), "--prefixes", prefixes, "--json")["prefix"]
         )

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from home import Home
-
 from sluice import atomic
 from sluice.errors import SluiceError
 
