@@ -72,6 +72,7 @@ class NumericProfile:
         }
         if self.deterministic:
             variables["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+            variables["TORCHINDUCTOR_DETERMINISTIC"] = "1"  # for models that compile
         return dict(sorted(variables.items()))
 
     def document(self) -> dict[str, int | str | bool]:
