@@ -51,13 +51,7 @@ def run(
     with ours, tempfile.TemporaryDirectory(prefix="sluice-canary-") as home:
         ours.settimeout(TIMEOUT)
         with theirs:
-            process = subprocess.Popen(
-                worker.command(str(python), theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                env={"PATH": os.defpath, "HOME": home, "TMPDIR": home, **profile.environment()},
-                cwd=home,
-            )
+            process = _start(python, theirs, profile, home)
         try:
             listed = [{"name": model.name, "directory": str(model.directory.resolve())}]
             frames.send(ours, {"op": "load", "models": listed, "profile": profile.document()})
@@ -131,6 +125,23 @@ def main() -> None:
     except SluiceError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+
+
+def _start(
+    python: Path, control: socket.socket, profile: NumericProfile, home: str
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            worker.command(str(python), control.fileno()),
+            pass_fds=(control.fileno(),),
+            stdin=subprocess.DEVNULL,
+            env={"PATH": os.defpath, "HOME": home, "TMPDIR": home, **profile.environment()},
+            cwd=home,
+        )
+    except OSError as error:
+        raise CanaryError(
+            f"cannot start {python}: {error.strerror or error}; name a Python with --python"
+        ) from None
 
 
 def _ask(control: socket.socket, model: Model, inputs: tuple[Tensor, ...], name: str) -> tuple[Tensor, ...]:
