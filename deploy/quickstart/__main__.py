@@ -15,9 +15,9 @@ from rich.console import Console
 
 import services
 from home import Home
-from road import Road
 from sluice import atomic
 from sluice.errors import SluiceError
+from steps import Road
 
 console = Console(highlight=False, soft_wrap=True)
 

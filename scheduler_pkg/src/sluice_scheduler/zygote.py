@@ -175,11 +175,13 @@ class Zygote:
                 said, _ = await self._frames.receive()
                 slot = str(said.get("instance"))
                 pid = said.get("pid")
+                asked = self._forking.get(slot)
+                if said.get("op") == "failed" and asked and not asked.done():
+                    asked.set_exception(WorkerError(str(said.get("error"))[:2000]))
                 if type(pid) is not int:
                     continue
-                if said.get("op") == "forked" and slot in self._forking:
-                    if not self._forking[slot].done():
-                        self._forking[slot].set_result(pid)
+                if said.get("op") == "forked" and asked and not asked.done():
+                    asked.set_result(pid)
                 elif said.get("op") == "exited":
                     on_exit(slot, pid, int(said.get("status") or 0))
         except WorkerError:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from rattler import (
     ChannelPriority,
@@ -125,7 +125,7 @@ def install_lock(
                 alternative_target_prefix=final,
                 cache_dir=packages,
                 platform=Subdir(platform),
-                reporter=_Reporter(step),
+                reporter=_Reporter(step),  # type: ignore[abstract] # the defaults have empty bodies
                 execute_link_scripts=False,
             )
         )
@@ -160,6 +160,6 @@ class _Reporter(InstallerReporter):
         self._step.advance()
 
 
-def exit_process(status: int) -> None:
+def exit_process(status: int) -> NoReturn:
     """End the process at once: rattler's runtime may crash while an interpreter shuts down."""
     os._exit(status)

@@ -109,9 +109,9 @@ class Road:
     def run_batch(self) -> list[dict[str, Any]]:
         """Submit the mixed batch and show the table."""
         self._batch = Batch(self._home.scheduler_url, CHECKOUT / "envs")
-        answers = self._batch.run()
-        # Where the terminal is narrower the lines wrap; nothing is cut off.
-        self._console.print(self._batch.table(answers), width=max(self._console.width, TABLE_WIDTH))
+        answers: list[dict[str, Any]] = self._batch.run()
+        # Where the terminal is narrower its lines wrap; nothing is cut off.
+        Console(width=max(self._console.width, TABLE_WIDTH)).print(self._batch.table(answers))
         if wrong := self._batch.check(answers):
             raise StepError("; ".join(wrong))
         return answers
