@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -256,11 +257,21 @@ def test_a_malformed_lock_is_refused_in_one_line(text, said, tmp_path):
         read(path)
 
 
+def test_every_json_in_conda_meta_is_the_record_of_a_package_so_that_conda_can_read_the_prefix(lock, store):
+    meta = realise(lock, store).prefix / "conda-meta"
+    records = {path.stem: json.loads(path.read_bytes()) for path in meta.glob("*.json")}
+    assert records
+    assert all(
+        stem == "-".join((record["name"], record["version"], record["build"]))
+        for stem, record in records.items()
+    )
+
+
 def test_a_damaged_record_is_not_trusted(lock, store):
     from sluice.prefix import PrefixError
 
     prefix = realise(lock, store).prefix
-    record = prefix / "conda-meta/sluice.json"
+    record = prefix / "conda-meta/sluice.record"
     record.write_bytes(record.read_bytes().replace(b'"share/tool","file",420', b'"share/tool","file",493'))
     with pytest.raises(PrefixError, match="do not give its tree digest"):
         Record.read(prefix)

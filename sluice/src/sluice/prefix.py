@@ -80,8 +80,6 @@ def promises(prefix: Path) -> dict[str, Promise]:
     """
     found: dict[str, Promise] = {}
     for record in sorted((prefix / META).glob("*.json")):
-        if record.name == "sluice.json":
-            continue
         try:
             document = json.loads(record.read_bytes())
             for item in document["paths_data"]["paths"]:

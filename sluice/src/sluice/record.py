@@ -1,4 +1,4 @@
-"""What a realised prefix was found to be when it was made: `conda-meta/sluice.json`."""
+"""What a realised prefix was found to be when it was made: `conda-meta/sluice.record`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from sluice.prefix import META, PrefixError
 from sluice.relocate import Patch
 from sluice.tree import Entry, tree_digest
 
-NAME = "sluice.json"
+# Not *.json: conda takes every conda-meta/*.json for the record of a package, and dies of one that is not.
+NAME = "sluice.record"
 FORMAT = 1
 
 
