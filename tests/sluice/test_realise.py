@@ -267,6 +267,12 @@ def test_every_json_in_conda_meta_is_the_record_of_a_package_so_that_conda_can_r
     )
 
 
+def test_a_realised_prefix_is_marked_frozen_for_other_installers(lock, store):
+    prefix = realise(lock, store).prefix
+    assert "realise the lock" in json.loads((prefix / "conda-meta/frozen").read_bytes())["message"]
+    assert verify(prefix) == ()
+
+
 def test_a_damaged_record_is_not_trusted(lock, store):
     from sluice.prefix import PrefixError
 

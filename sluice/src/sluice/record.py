@@ -16,6 +16,9 @@ from sluice.tree import Entry, tree_digest
 # Not *.json: conda takes every conda-meta/*.json for the record of a package, and dies of one that is not.
 NAME = "sluice.record"
 FORMAT = 1
+# CEP 22: conda and mamba refuse to change a prefix that has this file, and show its message.
+FROZEN = "frozen"
+_ADVICE = "sluice made it from a lock: change its environment.yml, lock that and realise the lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Record:
     owners: dict[str, str]  # path -> NAME-VERSION-BUILD
 
     def write(self, prefix: Path) -> None:
-        """Keep the record inside the prefix."""
+        """Keep the record inside the prefix, and mark the prefix as one that no installer may change."""
         document = {
             "format": FORMAT,
             "lock": self.lock.hex,
@@ -54,6 +57,7 @@ class Record:
             },
             "owners": dict(sorted(self.owners.items())),
         }
+        atomic.write(prefix / META / FROZEN, json.dumps({"message": _ADVICE}).encode())
         atomic.write(prefix / META / NAME, json.dumps(document, separators=(",", ":")).encode())
 
     @classmethod
