@@ -18,16 +18,18 @@ class Home:
     """Folders and ports of one quickstart."""
 
     root: Path
+    environments: Path  # each with its environment.yml; locks are written beside them
     channel_port: int
     scheduler_port: int
 
     @classmethod
     def find(cls) -> Home:
-        """Read SLUICE_QUICKSTART_HOME, _CHANNEL_PORT and _SCHEDULER_PORT, or use the defaults."""
+        """Read SLUICE_QUICKSTART_HOME, _ENVS, _CHANNEL_PORT and _SCHEDULER_PORT, or use the defaults."""
         prefix = "SLUICE_QUICKSTART_"
         root = os.environ.get(f"{prefix}HOME") or platformdirs.user_data_path("sluice") / "quickstart"
         return cls(
             Path(root).absolute(),
+            Path(os.environ.get(f"{prefix}ENVS") or CHECKOUT / "envs").absolute(),
             int(os.environ.get(f"{prefix}CHANNEL_PORT", "8710")),
             int(os.environ.get(f"{prefix}SCHEDULER_PORT", "8720")),
         )

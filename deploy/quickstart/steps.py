@@ -73,7 +73,7 @@ class Road:
         """Lock each environment and register it with the channel."""
         locks = []
         for name in ENVIRONMENTS:
-            folder = CHECKOUT / "envs" / name
+            folder = self._home.environments / name
             locks.append(
                 self._json(self._sluice, "lock", str(folder), "-c", f"main={self._home.channel_url}")
             )
@@ -108,7 +108,7 @@ class Road:
 
     def run_batch(self) -> list[dict[str, Any]]:
         """Submit the mixed batch and show the table."""
-        self._batch = Batch(self._home.scheduler_url, CHECKOUT / "envs")
+        self._batch = Batch(self._home.scheduler_url, self._home.environments)
         answers: list[dict[str, Any]] = self._batch.run()
         # Where the terminal is narrower its lines wrap; nothing is cut off.
         Console(width=max(self._console.width, TABLE_WIDTH)).print(self._batch.table(answers))
@@ -127,7 +127,7 @@ class Road:
     def tamper(self) -> dict[str, Any]:
         """Verify, change one byte, verify again, put the byte back."""
         name = ENVIRONMENTS[0]
-        lock = CHECKOUT / "envs" / name / "pixi.lock"
+        lock = self._home.environments / name / "pixi.lock"
         prefixes = str(self._home.replays)
         prefix = Path(
             self._json(self._sluice, "realise", str(lock), "--prefixes", prefixes, "--json")["prefix"]

@@ -78,6 +78,8 @@ def realise(
     if len(str(final)) > MAX_PREFIX:
         raise RealiseError(f"{final}: longer than {MAX_PREFIX} characters; choose a shorter place")
     with atomic.exclusive(root / "locks" / f"{Digest.of(str(final).encode()).short}.lock"):
+        if prefix is None and final.exists() and not _whole(final):
+            shutil.rmtree(final)  # the name is a digest: whatever else lies there is damage
         if final.exists():
             record = _existing(final)
             if record.lock != value.digest:
@@ -85,6 +87,14 @@ def realise(
         else:
             record = _make(lock, value, PrefixStore(root), final, progress)
     return Realised(final, record.lock, record.tree)
+
+
+def _whole(final: Path) -> bool:
+    try:
+        Record.read(final)
+    except PrefixError:
+        return False
+    return True
 
 
 def _existing(final: Path) -> Record:

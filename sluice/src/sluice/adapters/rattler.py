@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import tempfile
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from rattler import (
     ChannelPriority,
@@ -158,8 +157,3 @@ class _Reporter(InstallerReporter):
 
     def on_transaction_operation_complete(self, operation: int) -> None:  # noqa: ARG002 - rattler's name
         self._step.advance()
-
-
-def exit_process(status: int) -> NoReturn:
-    """End the process at once: rattler's runtime may crash while an interpreter shuts down."""
-    os._exit(status)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import entry_points
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from sluice import __version__
-from sluice.adapters.rattler import exit_process
 from sluice.cli import build, lock, realise, verify
 from sluice.cli.console import err, out
 from sluice.errors import SluiceError
-
-INTERRUPTED = 130  # the shell's status for Ctrl-C
 
 app = typer.Typer(
     help="Build, lock, realise and verify conda environments whose answers can be replayed byte for byte.",
@@ -45,25 +41,21 @@ app.command("realise")(realise.command)
 app.command("verify")(verify.command)
 
 
-def main() -> NoReturn:
-    """Run the command line: one line and status 1 for what Sluice refuses, 130 for Ctrl-C."""
+def assemble() -> typer.Typer:
+    """Return the command with the groups of whatever distributions are installed."""
     for point in sorted(entry_points(group="sluice.commands"), key=lambda point: point.name):
         app.add_typer(point.load(), name=point.name)
-    exit_process(_run())
+    return app
 
 
-def _run() -> int:
-    status = 0
+def run(command: typer.Typer) -> int:
+    """Run the command line and return its status; what Sluice refuses is one line on standard error."""
     try:
-        app()
+        command()
     except SystemExit as exit_:
-        status = exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
+        return exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
     except SluiceError as error:
         err.print("[red]error:[/]", end=" ")
         err.print(" ".join(str(error).split()), markup=False)
-        status = 1
-    if status == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
-        err.print("interrupted")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return status
+        return 1
+    return 0
