@@ -37,7 +37,10 @@ def test_a_new_lock_replaces_the_old_one(root, environment, lock_text):
     new = register(root, environment)
     assert new.changed
     assert new.lock_sha256 != old.lock_sha256
-    assert sorted(path.name for path in (root / "envs" / NAME).iterdir()) == ["environment.yml", "pixi.lock"]
+    kept = {f"{old.lock_sha256}.lock", f"{new.lock_sha256}.lock"}
+    folder = root / "envs" / NAME
+    assert {path.name for path in folder.iterdir()} == {"environment.yml", "pixi.lock"} | kept
+    assert Digest.of_file(folder / f"{old.lock_sha256}.lock") == old.lock_sha256
 
 
 def rename(folder):

@@ -194,6 +194,10 @@ def test_environments(served, channel, environment, command):
         served.get(f"envs/{ENV}/pixi.lock", headers={"If-None-Match": lock.headers["etag"]}).status_code
         == 304
     )
+    kept = served.get(f"envs/{ENV}/{digest}.lock")
+    assert kept.content == lock.content
+    assert "immutable" in kept.headers["cache-control"]
+    assert served.get(f"envs/{ENV}/{'0' * 64}.lock").status_code == 404
     assert served.get(f"envs/{ENV}/environment.yml").text == spec
     assert served.get("envs/vision-digits-pt213-mps").status_code == 404
     assert "2 packages at an exact level, for linux-64" in served.get(f"environments/{ENV}").text

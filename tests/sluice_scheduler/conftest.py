@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sluice.digest import Digest
 from sluice.solve import lock_spec
 from sluice.spec import EnvSpec
 from sluice.testing import File, TinyPackage, index
@@ -144,6 +145,12 @@ def channel_root(tmp_path_factory):
     return tmp_path_factory.mktemp("channel")
 
 
+def publish(folder, text):
+    """Put a lock where a channel has it: under its name, and under its digest for ever."""
+    (folder / f"{Digest.of(text)}.lock").write_bytes(text)
+    (folder / "pixi.lock").write_bytes(text)
+
+
 @pytest.fixture(scope="session")
 def channel(channel_root):
     """Give the URL of a channel with four locked environments."""
@@ -156,10 +163,9 @@ def channel(channel_root):
         for name, model in environments.items():
             folder = root / "envs" / name
             folder.mkdir(parents=True)
-            (folder / "pixi.lock").write_bytes(lock_spec(EnvSpec(name, (url,), (model,)), {}))
-        # The same packages under another text: another environment of the same model.
-        other = root / "envs" / OTHER / "pixi.lock"
-        other.write_bytes(other.read_bytes() + b"# other\n")
+            text = lock_spec(EnvSpec(name, (url,), (model,)), {})
+            # The same packages under another text: another environment of the same model.
+            publish(folder, text + b"# other\n" if name == OTHER else text)
         yield url
 
 
@@ -287,13 +293,13 @@ def hanging(channel, channel_root, tmp_path):
         folder.mkdir(parents=True)
         lock = (channel_root / "envs" / ENVIRONMENT / "pixi.lock").read_text()
         never = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        (folder / "pixi.lock").write_text(lock.replace(channel, never))
+        publish(folder, lock.replace(channel, never).encode())
         state = tmp_path / "state"
 
         def start():
             return running(command(url, tmp_path / "p", state), state)
 
-        yield start, lambda: (folder / "pixi.lock").write_text(lock)
+        yield start, lambda: publish(folder, lock.encode())
 
 
 @pytest.fixture(scope="module")

@@ -227,7 +227,7 @@ def test_a_record_holds_inputs_outputs_and_every_link(daemon, channel):
     task = daemon.answer("kept", environment=ENVIRONMENT)
     record = daemon.http.get(f"/v1/tasks/{task['id']}/record").json()
     assert record["digests"] == task["digests"]
-    assert record["lock_url"] == f"{channel}/envs/{ENVIRONMENT}/pixi.lock"
+    assert record["lock_url"] == f"{channel}/envs/{ENVIRONMENT}/{record['digests']['environment']}.lock"
     assert base64.b64decode(record["inputs"][0]["base64"]) == b"\4\0\0\0kept"
     assert base64.b64decode(record["outputs"][0]["base64"]) == b"\4\0\0\0KEPT"
     assert record["profile"]["threads"] == 1

@@ -174,13 +174,25 @@ def test_a_task_without_an_answer_is_one_line(daemon, root):
     assert "only one that succeeded has an answer's record" in result.stderr
 
 
-def test_a_lock_that_changed_since_is_named(daemon, root, channel_root):
+def test_an_answer_is_replayed_after_its_environment_got_a_newer_lock(daemon, root, channel_root):
     task = daemon.answer("x", environment=ENVIRONMENT)["id"]
     lock = channel_root / "envs" / ENVIRONMENT / "pixi.lock"
     before = lock.read_bytes()
     try:
         lock.write_bytes(before + b"# later\n")
         result = run(daemon, root, task)
+    finally:
+        lock.write_bytes(before)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_lock_that_was_tampered_with_is_named(daemon, root, channel_root):
+    answer = daemon.answer("x", environment=ENVIRONMENT)
+    lock = channel_root / "envs" / ENVIRONMENT / f"{answer['digests']['environment']}.lock"
+    before = lock.read_bytes()
+    try:
+        lock.write_bytes(before + b"# later\n")
+        result = run(daemon, root, answer["id"])
     finally:
         lock.write_bytes(before)
     (verdict,) = json.loads(result.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sluice.digest import Digest
@@ -13,6 +14,17 @@ from sluice_channel.store import Store
 FOLDER = "envs"
 SPEC = "environment.yml"
 LOCK = "pixi.lock"
+_KEPT = re.compile(r"[0-9a-f]{64}\.lock")
+
+
+def kept(digest: Digest) -> str:
+    """Name the file under which a lock stays in its environment's folder after the next one came."""
+    return f"{digest}.lock"
+
+
+def is_kept(filename: str) -> bool:
+    """Tell whether a file is a lock that was kept under its digest: its content never changes."""
+    return _KEPT.fullmatch(filename) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sluice.solve import check_promise
 from sluice.spec import MAX_BYTES as MAX_SPEC
 from sluice.spec import EnvironmentName, EnvSpec
 from sluice_channel.directory import locked, private
-from sluice_channel.environments import FOLDER, LOCK, SPEC
+from sluice_channel.environments import FOLDER, LOCK, SPEC, kept
 from sluice_channel.errors import RegistrationError
 
 WAIT = 60.0  # seconds for another process that works in the directory
@@ -36,7 +36,8 @@ def register(channel_dir: Path, environment_dir: Path, *, wait_s: float = WAIT) 
     """Copy `environment.yml` and `pixi.lock` of an environment's folder into the channel.
 
     The folder's name is the environment's. A new environment appears whole; of a known one the lock is
-    replaced last. Equal files are left alone.
+    replaced last. Equal files are left alone. Every lock that was ever registered stays under its digest:
+    answers that name it can be replayed.
 
     Raises:
         RegistrationError: a file is missing, too large or malformed, or does not fit the name.
@@ -63,7 +64,8 @@ def register(channel_dir: Path, environment_dir: Path, *, wait_s: float = WAIT) 
     channel = channel_dir.resolve()
     with locked(channel, wait_s):
         try:
-            changed = _place(channel, str(name), {SPEC: spec, LOCK: lock})
+            files = {kept(parsed.digest): lock, SPEC: spec, LOCK: lock}
+            changed = _place(channel, str(name), files)
         except OSError as error:
             raise RegistrationError(f"cannot write {name} into {channel_dir}: {error.strerror}") from error
     return Registration(str(name), parsed.digest, changed)

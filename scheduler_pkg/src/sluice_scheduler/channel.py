@@ -53,7 +53,10 @@ def fetch_lock(channel: str, environment: str) -> PublishedLock:
 
     """
     url = lock_url(channel, environment)
-    return PublishedLock(environment, url, _get(url, environment))
+    content = _get(url, environment)
+    # The address to remember is the one that gives this lock also when the environment has a newer one.
+    kept = f"{url.rpartition('/')[0]}/{Digest.of(content)}.lock"
+    return PublishedLock(environment, kept, content)
 
 
 def fetch_lock_at(url: str, environment: str) -> PublishedLock:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from sluice_channel import environments
 from sluice_channel.channel import Channels
 from sluice_channel.errors import NotServedError
-from sluice_channel.resource import REVALIDATE
+from sluice_channel.resource import REVALIDATE, UNCHANGING
 from sluice_channel.routes.files import send
 
 _FILES = (environments.SPEC, environments.LOCK)
@@ -42,10 +42,12 @@ def build_router(channels: Channels) -> APIRouter:
     @router.api_route("/{channel}/envs/{name}/{filename}", methods=["GET", "HEAD"], response_model=None)
     async def file(request: Request, channel: str, name: str, filename: str) -> Response:
         store = channels.get(channel).store
-        if filename not in _FILES:
+        kept = environments.is_kept(filename)
+        if filename not in _FILES and not kept:
             raise NotServedError(f"an environment has {' and '.join(_FILES)}, not {filename[:80]!r}")
         await run_in_threadpool(environments.find, store, name)
-        return await send(request, store, REVALIDATE, environments.FOLDER, name, filename)
+        life = UNCHANGING if kept else REVALIDATE
+        return await send(request, store, life, environments.FOLDER, name, filename)
 
     return router
 
