@@ -16,7 +16,7 @@ $(READY): requirements/workspace.txt sluice/pyproject.toml channel_server/pyproj
 	@echo "setting up $(VENV)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements/workspace.txt
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e sluice -e channel_server -e scheduler_pkg
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e sluice -e channel_server -e scheduler_pkg
 	@touch $@
 
 quickstart: $(READY) ## Build the channel, start the scheduler from it, run and replay real inputs

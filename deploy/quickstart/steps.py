@@ -19,6 +19,7 @@ import services
 from batch import Batch
 from home import CHECKOUT, ENVIRONMENTS, Home
 from sluice import atomic
+from sluice.cli.console import progress
 from sluice.errors import SluiceError
 
 TABLE_WIDTH = 172  # characters
@@ -188,11 +189,11 @@ class Road:
 
     def _wait(self, name: str, url: str, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        with self._console.status(f"waiting for the {name}") as status:
+        with progress().step(f"start the {name}") as step:
             while time.monotonic() < deadline:
                 if not services.alive(self._home, name):
                     raise StepError(f"the {name} ended: {services.last_lines(self._home, name)}")
-                status.update(f"waiting for the {name}: {services.last_lines(self._home, name)[-100:]}")
+                step.describe(services.last_lines(self._home, name)[24:])  # behind the time stamp
                 try:
                     if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
                         return

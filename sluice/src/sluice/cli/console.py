@@ -51,7 +51,7 @@ class _BarStep:
         self._bars.advance(self._task, amount)
 
     def describe(self, text: str) -> None:
-        self._bars.update(self._task, detail=text[:40])
+        self._bars.update(self._task, detail=text[:60])
 
 
 class BarProgress:
