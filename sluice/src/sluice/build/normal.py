@@ -18,6 +18,7 @@ from typing import Any
 
 from conda_package_streaming import extract
 
+from sluice.build import record
 from sluice.build.recipe import BuildError
 from sluice.digest import Digest
 from sluice.pack import pack, to_json
@@ -40,6 +41,7 @@ class Run:
     epoch: int  # seconds since 1970
     recipe: str  # the text of recipe.yaml
     originals: Mapping[str, str]  # what stood in place of a source's address -> what the recipe says
+    record: bytes = b""  # info/sluice.json
 
 
 def normalised(package: Path, run: Run, out_dir: Path) -> Path:
@@ -97,6 +99,8 @@ def _payload(package: Path, tree: Path, paths: dict[str, Any], run: Run) -> None
 def _info(info: Path, run: Run) -> None:
     _change(info / "index.json", timestamp=run.epoch * 1000)  # milliseconds
     _change(info / "about.json", channels=[])
+    if run.record:
+        (info / record.NAME).write_bytes(run.record)
     recipe = info / "recipe"
     if recipe.is_dir():
         (recipe / "recipe.yaml").write_text(run.recipe, encoding="utf-8")

@@ -16,11 +16,12 @@ from sluice.build.builder import Builder, Job
 from sluice.build.order import order
 from sluice.build.packages import PackageCache
 from sluice.build.recipe import Recipe, RecipeError
+from sluice.build.record import BuildRecord
 from sluice.digest import Digest
 from sluice.progress import Progress, Silent, Step
 from sluice.sources import Store
 
-FORMAT = 1  # of the key; raise it when this package's own part in the bytes changes
+FORMAT = 2  # of the key; raise it when this package's own part in the bytes changes
 _EMPTY_INDEX = '{"info": {"subdir": "noarch"}, "packages": {}, "packages.conda": {}}'
 
 
@@ -32,6 +33,7 @@ class _Prepared:
     written: str  # recipe.yaml
     located: tuple[text.Located, ...]
     fetched: dict[str, Path]  # sha256 -> file
+    record: BuildRecord
     key: Digest
 
 
@@ -108,22 +110,29 @@ class Workshop:
         if unknown := {item.sha256 for item in located} - {None} - {s.sha256.hex for s in sources}:
             located = tuple(item for item in located if item.sha256 not in unknown)  # of another platform
         fetched = {source.sha256.hex: self.store.fetch(source, progress) for source in sources}
+        record = BuildRecord(
+            recipe=localtree.digest(recipe.directory).hex,
+            folders={
+                item.place.value: localtree.digest(_local(recipe, item)).hex
+                for item in located
+                if item.sha256 is None
+            },
+            sources={remote.sha256.hex: remote.url for remote in recipe.remotes},
+            tools={
+                **self.builder.versions(),
+                "zstd": f"{pack.ZSTD} level {normal.LEVEL}",
+                **({} if recipe.portable else host.toolchain()),
+            },
+            libraries=host.libraries(extra.libraries),
+        )
         decides = {
             "format": FORMAT,
-            "builder": dict(self.builder.versions()),
-            "pack": [pack.ZSTD, normal.LEVEL],
-            "recipe": localtree.digest(recipe.directory).hex,
+            "record": record.to_json().decode(),
             "rendered": [f"{o.subdir}/{o.name}-{o.version}-{o.build}" for o in recipe.outputs],
-            "sources": sorted(fetched),
-            "folders": [
-                localtree.digest(_local(recipe, item)).hex for item in located if item.sha256 is None
-            ],
             "environment": channeldir.closure(channel, recipe.needs),
-            "toolchain": {} if recipe.portable else host.toolchain(),
-            "libraries": host.libraries(extra.libraries),
         }
         key = Digest.of(json.dumps(decides, sort_keys=True).encode())
-        return _Prepared(recipe, written, located, fetched, key)
+        return _Prepared(recipe, written, located, fetched, record, key)
 
     def _make(self, prepared: _Prepared, channel: Path, root: Path, step: Step) -> tuple[Path, ...]:
         recipe = prepared.recipe
@@ -138,7 +147,9 @@ class Workshop:
             job = Job(root / "recipe/recipe.yaml", root, channel, log, environment)
             built = self.builder.build(job, step)
             step.describe("normalise")
-            run = normal.Run(root, channel, recipe.epoch, prepared.written, originals)
+            run = normal.Run(
+                root, channel, recipe.epoch, prepared.written, originals, prepared.record.to_json()
+            )
             packages = tuple(normal.normalised(path, run, root / "normal") for path in built)
             for package in packages:
                 step.describe(f"test {package.name}")
