@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sluice import __version__
-from sluice.cli import build, lock, realise, verify
+from sluice.cli import build, lock, realise, receipt, verify
 from sluice.cli.console import err, out
 from sluice.errors import SluiceError
 
@@ -39,6 +39,7 @@ app.command("build")(build.command)
 app.command("lock")(lock.command)
 app.command("realise")(realise.command)
 app.command("verify")(verify.command)
+app.add_typer(receipt.app, name="receipt")
 
 
 def assemble() -> typer.Typer:
