@@ -5,8 +5,9 @@ The text is pixi.lock, format version 7: https://pixi.sh/latest/workspace/lock_f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,7 @@ from sluice.package import PackageId, PackageNameError
 
 VERSION = 7
 MAX_BYTES = 32 << 20  # of a lock's text
+_MD5 = re.compile(r"[0-9a-f]{32}")
 DEFAULT = "default"  # the environment's name inside the lock, as pixi calls it
 
 
@@ -34,6 +36,9 @@ class LockedPackage:
     subdir: str
     url: str
     sha256: Digest
+    md5: str | None = field(default=None, compare=False)
+    size: int | None = field(default=None, compare=False)  # bytes
+    depends: tuple[str, ...] = field(default=(), compare=False)  # match specs, as the channel gave them
 
     @property
     def name(self) -> str:
@@ -63,6 +68,8 @@ class Lock:
     digest: Digest
     channels: tuple[str, ...]
     packages: Mapping[str, tuple[LockedPackage, ...]]  # platform -> packages, sorted
+    # platform -> the virtual packages it was locked for, where they were named
+    virtual: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: bytes, where: str = "pixi.lock") -> Self:
@@ -88,16 +95,21 @@ class Lock:
         try:
             environment = document["environments"][DEFAULT]
             channels = tuple(str(channel["url"]) for channel in environment["channels"])
-            listed = {_url(package): package for package in document["packages"]}
+            listed = _listed(document["packages"], where)
             packages = {
-                str(platform): tuple(sorted(_package(listed, _url(item), where) for item in items))
+                str(platform): _installed(items, listed, f"{where}: {platform}")
                 for platform, items in environment["packages"].items()
+            }
+            virtual = {
+                str(item["name"]): tuple(map(str, item["virtual-packages"]))
+                for item in document.get("platforms") or ()
+                if item.get("virtual-packages")
             }
         except (KeyError, TypeError, AttributeError) as error:
             raise LockError(
                 f"{where}: incomplete lock, {type(error).__name__} {error}; lock again"
             ) from error
-        return cls(Digest.of(text), channels, packages)
+        return cls(Digest.of(text), channels, packages, virtual)
 
     def on(self, platform: str) -> tuple[LockedPackage, ...]:
         """List the packages for one platform.
@@ -116,20 +128,57 @@ class Lock:
         return next((package for package in self.on(platform) if package.name == name), None)
 
 
-def _url(item: Any) -> str:  # noqa: ANN401 - whatever the YAML held
+def _url(item: Any, where: str) -> str:  # noqa: ANN401 - whatever the YAML held
+    if "conda" not in item and "pypi" in item:
+        raise LockError(
+            f"{where}: {str(item['pypi'])[:200]} comes from PyPI, which a prefix is not made from; import the wheel into a channel"
+        )
     return str(item["conda"])
+
+
+def _listed(items: Any, where: str) -> dict[str, Mapping[str, Any]]:  # noqa: ANN401 - as above
+    listed: dict[str, Mapping[str, Any]] = {}
+    for item in items:
+        if (url := _url(item, where)) in listed:
+            raise LockError(f"{where}: {url[:200]} is described twice; lock again")
+        listed[url] = item
+    return listed
+
+
+def _installed(
+    items: Any,  # noqa: ANN401 - as above
+    listed: Mapping[str, Mapping[str, Any]],
+    where: str,
+) -> tuple[LockedPackage, ...]:
+    packages: dict[str, LockedPackage] = {}
+    for item in items:
+        package = _package(listed, _url(item, where), where)
+        if package.name in packages:
+            raise LockError(f"{where} has {package.name} twice; lock again")
+        packages[package.name] = package
+    return tuple(sorted(packages.values()))
 
 
 def _package(listed: Mapping[str, Mapping[str, Any]], url: str, where: str) -> LockedPackage:
     if url not in listed:
         raise LockError(f"{where}: {url[:200]} is used but not described; lock again")
+    about = listed[url]
     parts = urlsplit(url).path.split("/")
     try:
         identity = PackageId.parse(unquote(parts[-1]))
-        digest = Digest(str(listed[url].get("sha256")))
+        digest = Digest(str(about.get("sha256")))
     except (PackageNameError, DigestError) as error:
         raise LockError(f"{where}: {url[:200]}: {error}") from error
-    return LockedPackage(identity, parts[-2] if len(parts) > 1 else "", url, digest)
+    md5, size = about.get("md5"), about.get("size")
+    return LockedPackage(
+        identity,
+        parts[-2] if len(parts) > 1 else "",
+        url,
+        digest,
+        md5 if isinstance(md5, str) and _MD5.fullmatch(md5) else None,
+        size if isinstance(size, int) else None,
+        tuple(str(text) for text in about.get("depends") or ()),
+    )
 
 
 def read(path: Path) -> Lock:

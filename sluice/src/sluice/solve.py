@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime, time
 
 from sluice.adapters.rattler import SolveError, solve_lock
 from sluice.lock import Lock
 from sluice.progress import Progress, Silent
-from sluice.spec import EnvironmentName, EnvSpec
+from sluice.spec import EnvironmentName, EnvSpec, SpecError
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def resolve_channels(channels: tuple[str, ...], known: Mapping[str, str]) -> tuple[str, ...]:
@@ -15,15 +19,58 @@ def resolve_channels(channels: tuple[str, ...], known: Mapping[str, str]) -> tup
     return tuple(known.get(channel, channel).rstrip("/") for channel in channels)
 
 
-def lock_spec(spec: EnvSpec, channels: Mapping[str, str], progress: Progress | None = None) -> bytes:
+def lock_spec(
+    spec: EnvSpec,
+    channels: Mapping[str, str],
+    progress: Progress | None = None,
+    *,
+    locked: Lock | None = None,
+    upgrade: Collection[str] = (),
+    exclude_newer: datetime | None = None,
+) -> bytes:
     """Solve a spec and return the lock's text.
 
+    The packages of `locked` stay as far as the spec allows, but for those that `upgrade` names.
+
     Raises:
-        SpecError, ChannelUnreachableError, SolveError: as the solver adapter says.
+        SpecError: also when `upgrade` names a package that is not locked.
+        ChannelUnreachableError, SolveError: as the solver adapter says.
 
     """
+    keep = locked.packages if locked else {}
+    names = {package.name for packages in keep.values() for package in packages}
+    if unknown := sorted(set(upgrade) - names):
+        raise SpecError(f"{unknown[0]!r} is not in the lock, so there is nothing to upgrade; check its name")
     with (progress or Silent()).step(f"solve {spec.name}"):
-        return solve_lock(resolve_channels(spec.channels, channels), spec.dependencies, spec.platforms)
+        return solve_lock(
+            resolve_channels(spec.channels, channels),
+            spec.dependencies,
+            spec.platforms,
+            virtual=spec.virtual,
+            keep={
+                platform: [package for package in packages if package.name not in upgrade]
+                for platform, packages in keep.items()
+            },
+            exclude_newer=exclude_newer,
+        )
+
+
+def cutoff(text: str) -> datetime:
+    """Read a date, which counts to its last millisecond in UTC, or an RFC 3339 time.
+
+    Raises:
+        SpecError: it is neither.
+
+    """
+    try:
+        if _DATE.fullmatch(text):
+            return datetime.combine(date.fromisoformat(text), time.max, UTC).replace(microsecond=999_000)
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SpecError(
+            f"not a date: {text[:40]!r}; expected YYYY-MM-DD or a time such as 2026-10-01T12:00:00Z"
+        ) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def check_promise(name: EnvironmentName, lock: Lock) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
 from sluice.errors import SluiceError
+from sluice.virtual import Virtual, VirtualPackageError, requirements
 
 MAX_BYTES = 1 << 20  # of an environment.yml
 _PART = re.compile(r"[a-z0-9_]+")
 _TORCH = re.compile(r"pt([1-9])(\d{1,2})")
 _DEVICE = re.compile(r"cpu|mps|xpu|cuda[1-9]\d{1,2}|rocm[1-9]\d{1,2}")
 _CHANNEL = re.compile(r"[A-Za-z0-9_.:/@~+-]+")
-_KEYS = {"name", "channels", "dependencies", "platforms"}
+_KEYS = {"name", "channels", "dependencies", "platforms", "system-requirements"}
 
 
 class SpecError(SluiceError):
@@ -83,6 +85,7 @@ class EnvSpec:
     channels: tuple[str, ...]
     dependencies: tuple[str, ...]
     platforms: tuple[str, ...] = ("linux-64",)
+    virtual: tuple[Virtual, ...] = ()  # what the machines it is for offer, where that is named
 
     @classmethod
     def parse(cls, text: str, where: str = "environment.yml") -> Self:
@@ -112,7 +115,11 @@ class EnvSpec:
             if not _CHANNEL.fullmatch(channel):
                 raise SpecError(f"{where}: not a channel's name or URL: {channel[:200]!r}")
         platforms = _texts(document, "platforms", where) if "platforms" in document else ("linux-64",)
-        return cls(name, channels, _texts(document, "dependencies", where), platforms)
+        try:
+            virtual = requirements(document.get("system-requirements", {}), where)
+        except VirtualPackageError as error:
+            raise SpecError(f"{error}" if str(error).startswith(where) else f"{where}: {error}") from error
+        return cls(name, channels, _texts(document, "dependencies", where), platforms, virtual)
 
 
 def _texts(document: Mapping[Any, Any], key: str, where: str) -> tuple[str, ...]:
@@ -127,3 +134,26 @@ def _texts(document: Mapping[Any, Any], key: str, where: str) -> tuple[str, ...]
         if not isinstance(value, str):
             raise SpecError(f"{where}: every entry of {key!r} must be a text, got {value!r:.80}")
     return tuple(values)
+
+
+def read_spec(environment: Path) -> tuple[EnvironmentName | None, Path, EnvSpec]:
+    """Read an environment's folder, whose name follows the grammar, or an environment.yml of any name.
+
+    Return the folder's name, the file, and what it asks for.
+
+    Raises:
+        SpecError: there is no such file, it is no environment, or its name is not its folder's.
+
+    """
+    folder = environment.is_dir()
+    path = environment / "environment.yml" if folder else environment
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SpecError(f"{path}: larger than {MAX_BYTES} bytes")
+        spec = EnvSpec.parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    name = EnvironmentName.parse(environment.resolve().name) if folder else None
+    if name and spec.name != str(name):
+        raise SpecError(f"{path}: its name is {spec.name!r}, its folder's {str(name)!r}; make them equal")
+    return name, path, spec

@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rattler import (
+    BuildString,
     ChannelPriority,
     Gateway,
+    GenericVirtualPackage,
     InstallerReporter,
     LockChannel,
     LockFile,
     LockPlatform,
     MatchSpec,
+    PackageName,
     RepoDataRecord,
     Subdir,
+    Version,
     VirtualPackage,
     install,
     solve,
@@ -27,9 +33,10 @@ from rattler import (
 from rattler import exceptions as foreign
 
 from sluice.errors import SluiceError
-from sluice.lock import DEFAULT, LockError
+from sluice.lock import DEFAULT, LockedPackage, LockError
 from sluice.progress import Progress, Step
 from sluice.spec import SpecError
+from sluice.virtual import Virtual, offered
 
 T = TypeVar("T")
 _MISSING = re.compile(r"404|not found", re.IGNORECASE)
@@ -55,11 +62,24 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-def solve_lock(channels: Sequence[str], dependencies: Sequence[str], platforms: Sequence[str]) -> bytes:
+def solve_lock(
+    channels: Sequence[str],
+    dependencies: Sequence[str],
+    platforms: Sequence[str],
+    *,
+    virtual: Sequence[Virtual] = (),
+    keep: Mapping[str, Sequence[LockedPackage]] | None = None,
+    exclude_newer: datetime | None = None,
+) -> bytes:
     """Solve for each platform, strict channel priority, and return the text of a pixi.lock.
 
+    `virtual` are the virtual packages to solve for, over this machine's on its own platform and
+    over the platform's usual ones elsewhere; they are written into the lock. `keep` are packages
+    per platform that stay as far as the dependencies allow and the channels still have them, to
+    the byte. Packages made after `exclude_newer` do not exist for the solver.
+
     Raises:
-        SpecError: a dependency is not a match spec.
+        SpecError: a dependency is not a match spec, or there is no such platform.
         ChannelUnreachableError: a channel's index could not be fetched.
         SolveError: nothing satisfies the dependencies.
 
@@ -68,37 +88,97 @@ def solve_lock(channels: Sequence[str], dependencies: Sequence[str], platforms: 
         specs = [MatchSpec(text) for text in dependencies]
     except (foreign.InvalidMatchSpecError, foreign.InvalidPackageNameError) as error:
         raise SpecError(f"not a dependency that conda understands: {_line(error)}") from error
-    lock = LockFile([LockPlatform(platform) for platform in platforms])
+    lock = LockFile([_lock_platform(platform, virtual) for platform in dict.fromkeys(platforms)])
     lock.set_channels(DEFAULT, [LockChannel(channel) for channel in channels])
     # A cache of its own: rattler may answer from an index it kept without asking again, and a
     # lock must never be made from a stale one.
     with tempfile.TemporaryDirectory(prefix="sluice-lock-") as scratch:
         gateway = Gateway(cache_dir=Path(scratch) / "repodata")
         for platform in lock.platforms():
-            for record in _run(_solve(channels, specs, platform.name, gateway)):
+            index = _Index(channels, platform.name, gateway, exclude_newer)
+            records = _run(index.solve(specs, virtual, (keep or {}).get(platform.name, ())))
+            for record in records:
                 lock.add_conda_package(DEFAULT, platform, record)
         lock.to_path(text := Path(scratch) / "pixi.lock")
         return text.read_bytes()
 
 
-async def _solve(
-    channels: Sequence[str], specs: list[MatchSpec], platform: str, gateway: Gateway
-) -> list[RepoDataRecord]:
+def _lock_platform(platform: str, virtual: Sequence[Virtual]) -> LockPlatform:
+    named = sorted(str(item) for item in virtual if item.version and item.concerns(platform))
     try:
-        return await solve(
-            list(channels),
-            specs,
-            gateway=gateway,
-            platforms=[Subdir(platform), Subdir("noarch")],
-            virtual_packages=VirtualPackage.detect(),
-            channel_priority=ChannelPriority.Strict,
-        )
-    except foreign.SolverError as error:
-        raise SolveError(f"cannot solve for {platform}: {_line(error)}") from error
-    except (foreign.GatewayError, foreign.FetchRepoDataError, foreign.InvalidChannelError) as error:
-        raise ChannelUnreachableError(
-            f"cannot read the index of {', '.join(channels)}: {_line(error)}"
-        ) from error
+        return LockPlatform(platform, Subdir(platform), named)
+    except (foreign.ParseSubdirError, ValueError) as error:
+        raise SpecError(f"no platform that conda knows: {platform[:40]!r}, such as linux-64") from error
+
+
+def _detected(platform: str) -> list[Virtual]:
+    """List this machine's virtual packages, for its own platform only."""
+    if platform != str(Subdir.current()):
+        return []
+    found = (package.into_generic() for package in VirtualPackage.detect())
+    return [Virtual(item.name.normalized, str(item.version), str(item.build_string)) for item in found]
+
+
+def _generic(item: Virtual) -> GenericVirtualPackage:
+    try:
+        version = Version(item.version or "0")
+    except foreign.InvalidVersionError as error:
+        raise SpecError(f"{item}: not a version that conda understands") from error
+    return GenericVirtualPackage(PackageName(item.name), version, BuildString(item.build))
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What channels offer for a platform."""
+
+    channels: Sequence[str]
+    platform: str
+    gateway: Gateway
+    exclude_newer: datetime | None
+
+    async def solve(
+        self, specs: list[MatchSpec], virtual: Sequence[Virtual], keep: Sequence[LockedPackage]
+    ) -> list[RepoDataRecord]:
+        offers = offered(self.platform, virtual, _detected(self.platform))
+        try:
+            return await solve(
+                list(self.channels),
+                specs,
+                gateway=self.gateway,
+                platforms=self._subdirs,
+                virtual_packages=[_generic(item) for item in offers],
+                locked_packages=await self._kept(keep),
+                channel_priority=ChannelPriority.Strict,
+                exclude_newer=self.exclude_newer,
+            )
+        except foreign.SolverError as error:
+            raise SolveError(f"cannot solve for {self.platform}: {_line(error)}") from error
+        except (foreign.GatewayError, foreign.FetchRepoDataError, foreign.InvalidChannelError) as error:
+            raise ChannelUnreachableError(
+                f"cannot read the index of {', '.join(self.channels)}: {_line(error)}"
+            ) from error
+
+    @property
+    def _subdirs(self) -> list[Subdir]:
+        return [Subdir(self.platform), Subdir("noarch")]
+
+    async def _kept(self, keep: Sequence[LockedPackage]) -> list[RepoDataRecord]:
+        """Find locked packages in the channels: the solver would keep one that is nowhere to be had."""
+        if not keep:
+            return []
+        wanted = {(package.name, package.sha256.hex) for package in keep}
+        names = [MatchSpec(package.name) for package in keep]
+        found: dict[tuple[str, str], RepoDataRecord] = {}
+        for records in await self.gateway.query(list(self.channels), self._subdirs, names, recursive=False):
+            for record in records:
+                key = (record.name.normalized, record.sha256.hex() if record.sha256 else "")
+                if key in wanted and not self._too_new(record):
+                    found.setdefault(key, record)
+        return list(found.values())
+
+    def _too_new(self, record: RepoDataRecord) -> bool:
+        made = record.timestamp
+        return self.exclude_newer is not None and (made is None or made > self.exclude_newer)
 
 
 def install_lock(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sluice import __version__
-from sluice.cli import build, lock, realise, receipt, verify
+from sluice.cli import build, diff, export, graph, lock, realise, receipt, verify
 from sluice.cli.console import err, out
 from sluice.errors import SluiceError
 
@@ -36,6 +36,9 @@ def root(
 
 
 app.command("build")(build.command)
+app.command("diff")(diff.command)
+app.command("export")(export.command)
+app.command("graph")(graph.command)
 app.command("lock")(lock.command)
 app.command("realise")(realise.command)
 app.command("verify")(verify.command)

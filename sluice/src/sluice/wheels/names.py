@@ -46,6 +46,8 @@ _CONDA_NAMES = {
     "zope-interface": "zope.interface",
 }
 
+_PROJECTS = {name: project for project, name in _CONDA_NAMES.items()}
+
 # conda-forge has both spellings, one an empty package that needs the other. A channel with only one
 # of them would leave packages from elsewhere that ask for the second to a foreign, clashing build.
 _ALIASES = {
@@ -57,6 +59,11 @@ def conda_name(project: str) -> str:
     """Return the conda name of a PyPI project, however its name is spelt."""
     name: NormalizedName = canonicalize_name(project)
     return _CONDA_NAMES.get(name, name)
+
+
+def project_name(name: str) -> str:
+    """Return what PyPI calls a conda package, as far as the table knows; else its normalised name."""
+    return _PROJECTS.get(name) or canonicalize_name(name)
 
 
 def aliases(name: str) -> tuple[str, ...]:
