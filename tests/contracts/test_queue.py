@@ -109,6 +109,26 @@ def test_an_acknowledged_job_has_its_outputs(run):
     run(work)
 
 
+def test_a_receipt_is_kept_with_its_answer(run):
+    async def work(queue):
+        await queue.put(new())
+        await lease(queue)
+        assert await queue.receipt("a") is None
+        for receipt in (b"signed", b"said again"):
+            await queue.ack("a", 1, now=12.0, outputs=b"out", provenance=PROVENANCE, receipt=receipt)
+        assert await queue.receipt("a") == b"signed"
+        await queue.put(new("b"))
+        await lease(queue)
+        await queue.cancel("b", now=13.0)
+        with pytest.raises(LeaseLostError):
+            await queue.ack("b", 1, now=14.0, outputs=b"out", provenance=PROVENANCE, receipt=b"late")
+        assert await queue.receipt("b") is None
+        with pytest.raises(UnknownTaskError):
+            await queue.receipt("nothing")
+
+    run(work)
+
+
 def test_acknowledging_again_changes_nothing(run):
     async def work(queue):
         await queue.put(new())

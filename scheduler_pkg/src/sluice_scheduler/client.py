@@ -101,6 +101,24 @@ class Client:
         """
         return self.get(f"/v1/tasks/{quote(task, safe='')}/record")
 
+    def receipt(self, task: str) -> bytes:
+        """Fetch an answer's receipt as it is.
+
+        Raises:
+            ClientError: as `get`.
+
+        """
+        return self._send("GET", f"/v1/tasks/{quote(task, safe='')}/receipt").content
+
+    def keys(self) -> bytes:
+        """Fetch the scheduler's public keys as they are.
+
+        Raises:
+            ClientError: as `get`.
+
+        """
+        return self._send("GET", "/v1/keys").content
+
     def health(self) -> dict[str, Any]:
         """Say whether it is ready, and if not what it is doing.
 
@@ -112,6 +130,9 @@ class Client:
         return document
 
     def _ask(self, method: str, path: str, *, also: int = 200, **options: Any) -> Any:  # noqa: ANN401 - httpx's
+        return self._send(method, path, also=also, **options).json()
+
+    def _send(self, method: str, path: str, *, also: int = 200, **options: Any) -> httpx.Response:  # noqa: ANN401
         try:
             response = self._http.request(method, path, **options)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -128,7 +149,7 @@ class Client:
         if not response.is_success and response.status_code != also:
             told = document.get("error") if isinstance(document, dict) else None
             raise ClientError(str(told or f"{self._url}{path} answers {response.status_code}"))
-        return document
+        return response
 
 
 def parse_input(text: str) -> dict[str, Any]:

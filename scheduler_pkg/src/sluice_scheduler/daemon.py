@@ -34,9 +34,11 @@ from sluice_scheduler.errors import DaemonError
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.intake import Intake
 from sluice_scheduler.job import State
+from sluice_scheduler.keys import Keys
 from sluice_scheduler.narration import Narration
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.queues.sqlite import SqliteQueue
+from sluice_scheduler.receipts import Issuer, identity
 from sluice_scheduler.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -63,7 +65,7 @@ class Daemon:
     def __init__(self, settings: Settings, realiser_for: RealiserFor | None = None) -> None:
         self._settings = settings
         self._realiser_for = realiser_for or (lambda progress: realiser(settings.prefix_root, progress))
-        self._profile = NumericProfile(threads=settings.threads)
+        self._profile = NumericProfile(threads=settings.threads, deterministic=settings.deterministic)
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
 
@@ -112,13 +114,15 @@ class Daemon:
             tmp=settings.state / "tmp",
             logs=settings.state / "logs",
         )
-        dispatcher = Dispatcher(queue, task_seconds=settings.task_seconds)
+        keys = Keys(settings.state)
+        dispatcher = Dispatcher(queue, Issuer(keys, identity()), task_seconds=settings.task_seconds)
         intake = Intake(fleet, queue, dispatcher, ageing=settings.ageing)
         app = create_app(
             fleet=fleet,
             queue=queue,
             dispatcher=dispatcher,
             intake=intake,
+            keys=keys,
             ageing=settings.ageing,
             max_request_bytes=settings.max_request_bytes,
         )

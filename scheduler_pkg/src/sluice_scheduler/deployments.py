@@ -16,7 +16,7 @@ from sluice.realise import PrefixStore, Realised, current_platform, realise
 from sluice_scheduler import model
 from sluice_scheduler.channel import PublishedLock
 from sluice_scheduler.deployment import Deployment, ServedModel
-from sluice_scheduler.errors import DeploymentError
+from sluice_scheduler.errors import DeploymentError, PrefixDiffersError
 from sluice_scheduler.profile import NumericProfile
 
 MAX_RECORD: Final = 64 << 20  # bytes of one conda-meta record
@@ -33,7 +33,7 @@ def realiser(root: Path, progress: Progress | None = None) -> Realise:
         realised = realise(lock, store, progress=progress or Silent())
         # What was made just now was hashed just now; what was found is hashed again.
         if differences := verification.verify(realised.prefix, deep=found, progress=progress):
-            raise DeploymentError(
+            raise PrefixDiffersError(
                 f"the prefix {realised.prefix} is not what its lock says: {differences[0]}"
                 f"{f' and {len(differences) - 1} more' if len(differences) > 1 else ''}; remove it and start again"
             )

@@ -13,6 +13,7 @@ from sluice_scheduler import payload, tensors
 from sluice_scheduler.errors import LeaseLostError, QueueError, SchedulerError, WorkerError
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.queue import JobQueue
+from sluice_scheduler.receipts import Issuer
 from sluice_scheduler.supervisor import Supervisor
 from sluice_scheduler.zygote import Instance
 
@@ -29,8 +30,16 @@ T = TypeVar("T")
 class Dispatcher:
     """Leases by rank, runs, acknowledges; tells who waits for a task when it has ended."""
 
-    def __init__(self, queue: JobQueue, *, task_seconds: float, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        issuer: Issuer,
+        *,
+        task_seconds: float,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._queue = queue
+        self._issuer = issuer
         self._task_seconds = task_seconds
         self._now = now
         self._wakes: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -189,12 +198,15 @@ class Dispatcher:
             if isinstance(error, QueueError | LeaseLostError):
                 raise
             return await self._fail(job, str(error), supervisor)
+        finished = self._now()
+        provenance = deployment.provenance(job.model, tensors.digest(outputs))
         return await self._queue.ack(
             job.id,
             job.attempts,
-            now=self._now(),
+            now=finished,
             outputs=payload.pack(outputs),
-            provenance=deployment.provenance(job.model, tensors.digest(outputs)),
+            provenance=provenance,
+            receipt=self._issuer.issue(job, provenance, package=served.package, finished=finished),
         )
 
     async def _fail(self, job: Job, error: str, supervisor: Supervisor) -> Job:

@@ -45,6 +45,10 @@ class DeploymentError(SchedulerError):
     """An environment of the channel could not be made ready to serve."""
 
 
+class PrefixDiffersError(DeploymentError):
+    """A prefix that was realised before is not what its lock says any more."""
+
+
 class WorkerError(SchedulerError):
     """A worker process ended or spoke out of turn."""
 
@@ -55,6 +59,10 @@ class SettingsError(SchedulerError):
 
 class DaemonError(SchedulerError):
     """The scheduler could not start."""
+
+
+class KeyRingError(SchedulerError):
+    """The keys that receipts are signed with cannot be used; look at the state folder's keys.json."""
 
 
 class ClientError(SchedulerError):

@@ -42,9 +42,16 @@ class JobQueue(Protocol):
         ...
 
     async def ack(
-        self, job_id: str, attempt: int, *, now: float, outputs: bytes, provenance: Provenance
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        now: float,
+        outputs: bytes,
+        provenance: Provenance,
+        receipt: bytes | None = None,
     ) -> Job:
-        """End a leased job well. Said again for the same lease it changes nothing.
+        """End a leased job well, and keep its receipt with it. Said again for the same lease it changes nothing.
 
         Raises:
             LeaseLostError: the job is no longer running under this lease.
@@ -93,6 +100,15 @@ class JobQueue(Protocol):
 
     async def get(self, job_id: str, *, inputs: bool = False) -> Job:
         """Look at one job, with its outputs, and with its inputs where asked for.
+
+        Raises:
+            UnknownTaskError: no job has the id.
+
+        """
+        ...
+
+    async def receipt(self, job_id: str) -> bytes | None:
+        """Give the receipt that was kept with a job's answer, None when it has none.
 
         Raises:
             UnknownTaskError: no job has the id.

@@ -35,6 +35,7 @@ class Settings:
     port: int = DEFAULT_PORT
     instances: int = 1  # of each environment
     threads: int = 1  # of each instance
+    deterministic: bool = True  # False: faster operators, and receipts that say so
     ageing: float = policy.DEFAULT_AGEING  # seconds one step of priority is worth
     task_seconds: float = DEFAULT_TASK_SECONDS  # a task that runs longer is stopped
     max_request_bytes: int = DEFAULT_REQUEST_BYTES

@@ -79,6 +79,13 @@ def record(job: Job) -> dict[str, Any]:
     }
 
 
+def without_receipt(job: Job) -> str:
+    """Say why a task has no receipt."""
+    if job.state is State.SUCCEEDED:
+        return f"task {job.id} was answered by an older scheduler, which made no receipts"
+    return f"task {job.id} is {job.state}: only one that succeeded has a receipt"
+
+
 def models(deployment: Deployment) -> list[dict[str, Any]]:
     """Show the models of a deployment with their signatures."""
     return [

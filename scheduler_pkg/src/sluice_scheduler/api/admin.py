@@ -8,10 +8,13 @@ from fastapi.responses import JSONResponse
 from sluice_scheduler import policy, views
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.fleet import Fleet
+from sluice_scheduler.keys import Keys
 from sluice_scheduler.queue import JobQueue
 
 
-def build_router(fleet: Fleet, queue: JobQueue, dispatcher: Dispatcher, *, ageing: float) -> APIRouter:
+def build_router(
+    fleet: Fleet, queue: JobQueue, dispatcher: Dispatcher, keys: Keys, *, ageing: float
+) -> APIRouter:
     """Make the routes that look at the scheduler itself."""
     router = APIRouter(tags=["admin"])
 
@@ -43,6 +46,11 @@ def build_router(fleet: Fleet, queue: JobQueue, dispatcher: Dispatcher, *, agein
                 ),
             }
         )
+
+    @router.get("/v1/keys")
+    async def public_keys() -> JSONResponse:
+        """Give every public key that receipts were or are signed with, the current one last."""
+        return JSONResponse(keys.ring.document())
 
     @router.get("/health/live")
     async def live() -> JSONResponse:

@@ -8,6 +8,7 @@ from sluice_scheduler.api import admin, problems, tasks
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.intake import Intake
+from sluice_scheduler.keys import Keys
 from sluice_scheduler.queue import JobQueue
 
 
@@ -17,6 +18,7 @@ def create_app(
     queue: JobQueue,
     dispatcher: Dispatcher,
     intake: Intake,
+    keys: Keys,
     ageing: float,
     max_request_bytes: int,
 ) -> FastAPI:
@@ -24,5 +26,5 @@ def create_app(
     app = FastAPI(title="Sluice scheduler", redoc_url=None)
     problems.install(app)
     app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
-    app.include_router(admin.build_router(fleet, queue, dispatcher, ageing=ageing))
+    app.include_router(admin.build_router(fleet, queue, dispatcher, keys, ageing=ageing))
     return app

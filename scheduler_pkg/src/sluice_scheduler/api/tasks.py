@@ -6,11 +6,12 @@ import asyncio
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
+from sluice.receipt.dsse import MEDIA_TYPE
 from sluice_scheduler import views
 from sluice_scheduler.dispatcher import Dispatcher
-from sluice_scheduler.errors import TooLargeError
+from sluice_scheduler.errors import TooLargeError, TransitionError
 from sluice_scheduler.intake import SMALL, Intake
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.queue import JobQueue
@@ -55,6 +56,14 @@ def build_router(
         """Give all that is needed to make an answer again elsewhere."""
         job = await queue.get(task, inputs=True)
         return await asyncio.to_thread(lambda: JSONResponse(views.record(job)))
+
+    @router.get("/{task}/receipt")
+    async def receipt(task: str) -> Response:
+        """Give the signed receipt of an answer: the same bytes every time."""
+        envelope = await queue.receipt(task)
+        if envelope is None:
+            raise TransitionError(views.without_receipt(await queue.get(task)))
+        return Response(envelope, media_type=MEDIA_TYPE)
 
     @router.delete("/{task}")
     async def cancel(task: str) -> JSONResponse:

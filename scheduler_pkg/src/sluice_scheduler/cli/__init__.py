@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from sluice_scheduler import canary
-from sluice_scheduler.cli import replay, serve, tasks
+from sluice_scheduler.cli import receipts, replay, serve, tasks
 
 app = typer.Typer(
     help="Run prioritized PyTorch inference out of locked environments, and look at its tasks.",
@@ -19,5 +19,7 @@ app.command("status")(tasks.status)
 app.command("show")(tasks.show)
 app.command("cancel")(tasks.cancel)
 app.command("models")(tasks.models)
+app.command("receipt")(receipts.receipt)
+app.command("rotate-key")(receipts.rotate_key)
 app.command("replay")(replay.command)
 app.command("canary")(canary.command)

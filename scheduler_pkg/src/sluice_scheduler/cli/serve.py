@@ -61,6 +61,13 @@ def command(
         int,
         typer.Option(envvar="SLUICE_SCHEDULER_THREADS", help="Threads of each; part of the numeric profile."),
     ] = 1,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            envvar="SLUICE_SCHEDULER_DETERMINISTIC",
+            help="Use deterministic operators only; otherwise receipts say that answers may differ.",
+        ),
+    ] = True,
     ageing: Annotated[
         float,
         typer.Option(
@@ -101,6 +108,7 @@ def command(
         port=port,
         instances=instances,
         threads=threads,
+        deterministic=deterministic,
         ageing=ageing,
         task_seconds=task_seconds,
         max_request_bytes=max_request_bytes,

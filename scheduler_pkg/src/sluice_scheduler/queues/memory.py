@@ -15,6 +15,7 @@ class MemoryQueue:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}  # in the order they were put
+        self._receipts: dict[str, bytes] = {}
         self._starts = 0
 
     async def put(self, new: Submission) -> Job:
@@ -48,12 +49,21 @@ class MemoryQueue:
         self._keep(replace(job, lease_until=now + seconds))
 
     async def ack(
-        self, job_id: str, attempt: int, *, now: float, outputs: bytes, provenance: Provenance
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        now: float,
+        outputs: bytes,
+        provenance: Provenance,
+        receipt: bytes | None = None,
     ) -> Job:
         """End a leased job well."""
         if (done := self._find(job_id)).state is State.SUCCEEDED and done.attempts == attempt:
             return _shown(done)
         job = self._leased(job_id, attempt)
+        if receipt is not None:
+            self._receipts[job_id] = receipt
         return _shown(
             self._keep(
                 replace(
@@ -120,6 +130,10 @@ class MemoryQueue:
         """Look at one job."""
         job = self._find(job_id)
         return job if inputs else replace(job, inputs=None)
+
+    async def receipt(self, job_id: str) -> bytes | None:
+        """Give the receipt that was kept with a job's answer."""
+        return self._receipts.get(self._find(job_id).id)
 
     async def list(self, *, state: State | None = None, limit: int = 100) -> tuple[Job, ...]:
         """List the jobs put last."""

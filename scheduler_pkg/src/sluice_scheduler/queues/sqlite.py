@@ -15,7 +15,7 @@ from sluice_scheduler.queues.memory import lost_error, unknown
 from sluice_scheduler.queues.provenance import from_text, to_text
 from sluice_scheduler.queues.writer import Writer
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2  # 1 had no receipts
 _SQL: Final = statements.load("sqlite.sql")
 
 
@@ -85,7 +85,14 @@ class SqliteQueue:
         await self._writer.run(operation, lasting=False)
 
     async def ack(
-        self, job_id: str, attempt: int, *, now: float, outputs: bytes, provenance: Provenance
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        now: float,
+        outputs: bytes,
+        provenance: Provenance,
+        receipt: bytes | None = None,
     ) -> Job:
         """End a leased job well."""
 
@@ -95,6 +102,8 @@ class SqliteQueue:
                 return job
             seq, job = _leased(db, job_id, attempt)
             db.execute(_SQL["put_output"], {"seq": seq, "tensors": outputs})
+            if receipt is not None:
+                db.execute(_SQL["put_receipt"], {"seq": seq, "envelope": receipt})
             return _end(db, seq, next_state(job.state, Event.SUCCEED), now, provenance=provenance)
 
         return await self._writer.run(operation)
@@ -164,6 +173,15 @@ class SqliteQueue:
 
         return await self._writer.run(operation, lasting=False)
 
+    async def receipt(self, job_id: str) -> bytes | None:
+        """Give the receipt that was kept with a job's answer."""
+
+        def operation(db: sqlite3.Connection) -> bytes | None:
+            row = db.execute(_SQL["receipt"], {"seq": _find(db, job_id)[0]}).fetchone()
+            return None if row is None else bytes(row["envelope"])
+
+        return await self._writer.run(operation, lasting=False)
+
     async def list(self, *, state: State | None = None, limit: int = 100) -> tuple[Job, ...]:
         """List the jobs put last."""
         values = {"state": state, "limit": limit}
@@ -192,8 +210,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA foreign_keys = ON")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            schema = _SQL["schema"]
+        if version in (0, 1):
+            schema = _SQL["schema" if version == 0 else "upgrade_1"]
             db.executescript(f"BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif version != SCHEMA_VERSION:
             raise QueueError(  # noqa: TRY301 - what closes the file is here

@@ -24,8 +24,12 @@ CREATE INDEX task_leased ON task (lease_until) WHERE state = 'running';
 -- Tensors stand apart: a row is rewritten whole when its state changes.
 CREATE TABLE task_input (seq INTEGER PRIMARY KEY REFERENCES task, tensors BLOB NOT NULL) STRICT;
 CREATE TABLE task_output (seq INTEGER PRIMARY KEY REFERENCES task, tensors BLOB NOT NULL) STRICT;
+CREATE TABLE task_receipt (seq INTEGER PRIMARY KEY REFERENCES task, envelope BLOB NOT NULL) STRICT;
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 INSERT INTO counter VALUES ('start_order', 0);
+
+-- name: upgrade_1
+CREATE TABLE task_receipt (seq INTEGER PRIMARY KEY REFERENCES task, envelope BLOB NOT NULL) STRICT;
 
 -- name: put
 INSERT INTO task (id, lane, model, priority, rank, state, enqueued_at, input_digest)
@@ -59,6 +63,12 @@ RETURNING *;
 
 -- name: put_output
 INSERT INTO task_output (seq, tensors) VALUES (:seq, :tensors);
+
+-- name: put_receipt
+INSERT INTO task_receipt (seq, envelope) VALUES (:seq, :envelope);
+
+-- name: receipt
+SELECT envelope FROM task_receipt WHERE seq = :seq;
 
 -- name: due
 SELECT * FROM task WHERE state = 'running' AND (:abandoned OR lease_until < :now) ORDER BY seq;
