@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sluice import __version__
-from sluice.cli import build, diff, export, graph, lock, realise, receipt, verify
+from sluice.cli import build, diff, export, graph, lock, realise, rebuild, receipt, verify
 from sluice.cli.console import err, out
 from sluice.errors import SluiceError
 
@@ -41,6 +41,7 @@ app.command("export")(export.command)
 app.command("graph")(graph.command)
 app.command("lock")(lock.command)
 app.command("realise")(realise.command)
+app.command("rebuild")(rebuild.command)
 app.command("verify")(verify.command)
 app.add_typer(receipt.app, name="receipt")
 
