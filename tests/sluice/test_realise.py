@@ -112,12 +112,66 @@ def test_only_deep_sees_a_change_that_kept_size_and_time(lock, store):
     assert [item.path for item in verify(prefix, deep=True)] == ["share/tool"]
 
 
-def test_byte_code_is_not_a_change(lock, store):
-    prefix = realise(lock, store).prefix
-    cache = prefix / "lib/python3.11/__pycache__"
-    cache.mkdir()
-    (cache / "os.cpython-311.pyc").write_bytes(b"code")
-    assert verify(prefix, deep=True) == ()
+def hashed(monkeypatch):
+    """Collect the files that are read from now on."""
+    from sluice import inspection
+
+    read = []
+    observe = inspection.observe
+
+    def spy(prefix, items, *rest):
+        items = list(items)
+        read.extend(item.path for item in items)
+        return observe(prefix, items, *rest)
+
+    monkeypatch.setattr(inspection, "observe", spy)
+    return read
+
+
+def test_hard_linked_files_are_read_once_and_patched_ones_and_links_each_time(lock, store, monkeypatch):
+    first = realise(lock, store)
+    record = (first.prefix / "conda-meta/sluice.record").read_bytes()
+    shutil.rmtree(first.prefix)
+    read = hashed(monkeypatch)
+    assert realise(lock, store) == first
+    assert sorted(read) == ["bin/python", "bin/python3.11", "bin/tool"]
+    assert verify(first.prefix, deep=True) == ()
+    again = Record.read(first.prefix)
+    (first.prefix / "conda-meta/sluice.record").write_bytes(record)
+    assert again.entries.keys() == Record.read(first.prefix).entries.keys()
+    assert again.owners == Record.read(first.prefix).owners
+
+
+@pytest.mark.parametrize("change", ["content", "mode", "replaced", "memo", "missing memo"])
+def test_what_was_touched_in_the_cache_is_read_again(lock, store, monkeypatch, change):
+    first = realise(lock, store)
+    shutil.rmtree(first.prefix)
+    extracted = next(store.packages.glob("tool-*/share/tool"))
+    memo = next((store.packages / ".sluice").glob("tool-*"))
+    match change:
+        case "content":
+            extracted.write_bytes(b"Hello")
+        case "mode":
+            extracted.chmod(0o755)
+        case "replaced":
+            times = extracted.stat()
+            shutil.copy2(extracted, spare := extracted.with_name("spare"))
+            spare.replace(extracted)
+            assert (extracted.stat().st_mtime_ns, extracted.stat().st_size) == (times.st_mtime_ns, 5)
+        case "memo":
+            memo.write_bytes(memo.read_bytes()[:-40])
+        case "missing memo":
+            memo.unlink()
+    read = hashed(monkeypatch)
+    made = realise(lock, store)
+    assert "share/tool" in read
+    if change != "mode":  # which no package promises
+        assert made.tree == first.tree
+    assert verify(first.prefix, deep=True) == ()
+    shutil.rmtree(first.prefix)
+    read.clear()
+    realise(lock, store)
+    assert "share/tool" not in read
 
 
 def test_a_package_damaged_in_the_cache_is_extracted_again(lock, store):

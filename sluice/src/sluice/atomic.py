@@ -10,20 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write(path: Path, data: bytes) -> None:
-    """Replace a file's content, durably: a reader or a crash sees the old bytes or the new."""
+def write(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace a file's content: a reader sees the old bytes or the new, and so does a crash if `durable`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         with staged.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         staged.replace(path)
     except BaseException:
         staged.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:
@@ -43,7 +45,20 @@ def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
         BlockingIOError: another process holds it and `wait` is false.
 
     """
+    with _locked(path, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)):
+        yield
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path` together with others that share it, and without one that excludes."""
+    with _locked(path, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(file, how)
         yield

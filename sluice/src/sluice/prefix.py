@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from sluice.digest import Digest
 from sluice.errors import SluiceError
 from sluice.relocate import GENERATED, Patch, restore
-from sluice.tree import Entry, counts
+from sluice.tree import Entry
 
 META = "conda-meta"
 # Written by the installer beside the packages' files.
@@ -45,7 +45,18 @@ class Promise:
 
 
 def scan(prefix: Path) -> Iterator[Found]:
-    """List every file and link below a prefix that is part of its tree, in no order.
+    """List every file and link below a prefix but the installer's own, in no order.
+
+    Raises:
+        PrefixError: the prefix is not a folder that can be read.
+
+    """
+    for path, item in walk(prefix):
+        yield found_as(path, item.stat(follow_symlinks=False))
+
+
+def walk(prefix: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """List as `scan` does, without asking for each file's status.
 
     Raises:
         PrefixError: the prefix is not a folder that can be read.
@@ -59,20 +70,22 @@ def scan(prefix: Path) -> Iterator[Found]:
                 for item in items:
                     path = f"{below}{item.name}"
                     if item.is_dir(follow_symlinks=False):
-                        pending.append(f"{path}/")
-                    elif counts(path) and path not in _BOOKKEEPING:
-                        yield _found(path, item.stat(follow_symlinks=False))
+                        if path != META:
+                            pending.append(f"{path}/")
+                    elif path not in _BOOKKEEPING:
+                        yield path, item
         except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
             raise PrefixError(f"{prefix / below}: {error.strerror}") from error
 
 
-def _found(path: str, status: os.stat_result) -> Found:
+def found_as(path: str, status: os.stat_result) -> Found:
+    """Say what a path's status tells."""
     kind = "file" if stat.S_ISREG(status.st_mode) else "link" if stat.S_ISLNK(status.st_mode) else "other"
     return Found(path, kind, stat.S_IMODE(status.st_mode), status.st_size, status.st_mtime_ns)
 
 
-def promises(prefix: Path) -> dict[str, Promise]:
-    """Read from `conda-meta` what the installed packages say of every path.
+def promises(prefix: Path, known: Container[str] = ()) -> dict[str, Promise]:
+    """Read from `conda-meta` what the installed packages, but the `known`, say of every path.
 
     Raises:
         PrefixError: a record is missing or is not JSON of the expected form.
@@ -80,6 +93,8 @@ def promises(prefix: Path) -> dict[str, Promise]:
     """
     found: dict[str, Promise] = {}
     for record in sorted((prefix / META).glob("*.json")):
+        if record.stem in known:
+            continue
         try:
             document = json.loads(record.read_bytes())
             for item in document["paths_data"]["paths"]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import glob
 import platform as host
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluice import atomic
+from sluice import atomic, record
 from sluice.adapters.rattler import InstallError, install_lock
 from sluice.digest import Digest
+from sluice.extracted import Memory, learn, recall
+from sluice.inspection import inspect
 from sluice.lock import Lock, read
-from sluice.prefix import Found, PrefixError, Promise, observe, promises, scan
+from sluice.prefix import PrefixError
 from sluice.progress import Progress, Silent
-from sluice.record import Record, Remembered
-from sluice.tree import Entry, counts, tree_digest
+from sluice.record import Record
 
 # conda's placeholder is 255 characters and a kernel reads 127 of a script's first line; a longer
 # prefix would be written into scripts in another form than packaged, and not be comparable.
@@ -81,12 +84,13 @@ def realise(
         if prefix is None and final.exists() and not _whole(final):
             shutil.rmtree(final)  # the name is a digest: whatever else lies there is damage
         if final.exists():
-            record = _existing(final)
-            if record.lock != value.digest:
-                raise RealiseError(f"{final}: already holds another environment ({record.lock.short})")
+            existing = _existing(final)
+            if existing.lock != value.digest:
+                raise RealiseError(f"{final}: already holds another environment ({existing.lock.short})")
+            tree = existing.tree
         else:
-            record = _make(lock, value, PrefixStore(root), final, progress)
-    return Realised(final, record.lock, record.tree)
+            tree = _make(lock, value, PrefixStore(root), final, progress)
+    return Realised(final, value.digest, tree)
 
 
 def _whole(final: Path) -> bool:
@@ -104,28 +108,34 @@ def _existing(final: Path) -> Record:
         raise RealiseError(f"{error}; remove the folder to make it anew") from error
 
 
-def _make(lock: Path, value: Lock, store: PrefixStore, final: Path, progress: Progress) -> Record:
+def _make(lock: Path, value: Lock, store: PrefixStore, final: Path, progress: Progress) -> Digest:
     final.parent.mkdir(parents=True, exist_ok=True)
-    # Whoever left these died: this process holds the lock for `final`.
-    for stale in final.parent.glob(f".{final.name}.*"):
-        shutil.rmtree(stale, ignore_errors=True)
+    _clear(final)
     for attempt in (1, 2):
         staged = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
         try:
             staged.chmod(0o755)
-            install_lock(lock, current_platform(), staged, final, store.packages, progress)
-            record, damaged = _inspect(staged, final, value, progress)
-            if not damaged:
-                record.write(staged)
+            memory = _install(lock, value, staged, final, store, progress, trusting=attempt == 1)
+            found = inspect(staged, str(final), memory, progress)
+            if not found.damaged:
+                record.write(staged, value.digest, found.tree, str(final), found.patches, found.rows)
                 staged.rename(final)
                 atomic.sync_directory(final.parent)
-                return record
+                learn(
+                    store.packages,
+                    value.on(current_platform()),
+                    found.memory,
+                    found.promised,
+                    found.hashed,
+                )
+                return found.tree
+            first = found.damaged[0]
             if attempt == 2:  # noqa: PLR2004 - the last
                 raise RealiseError(
-                    f"{damaged[0]} is not what package {record.owners[damaged[0]]} says, even freshly extracted; "
-                    "the package is damaged: build it again"
+                    f"{first} is not what package {found.promised[first].package} says, even freshly "
+                    "extracted; the package is damaged: build it again"
                 )
-            for package in {record.owners[path] for path in damaged}:
+            for package in {found.promised[path].package for path in found.damaged}:
                 shutil.rmtree(store.packages / package, ignore_errors=True)
         except OSError as error:
             raise RealiseError(f"{final}: {error.strerror}; nothing was kept") from error
@@ -134,26 +144,24 @@ def _make(lock: Path, value: Lock, store: PrefixStore, final: Path, progress: Pr
     raise AssertionError
 
 
-def _inspect(staged: Path, final: Path, lock: Lock, progress: Progress) -> tuple[Record, list[str]]:
-    """Hash everything installed; list the paths that are not as their package says."""
-    promised = promises(staged)
-    patches = {path: promise.patch for path, promise in promised.items() if promise.patch}
-    found = {item.path: item for item in scan(staged)}
-    with progress.step("verify", sum(item.size for item in found.values()), "B") as step:
-        entries = observe(staged, found.values(), patches, str(final), lambda item: step.advance(item.size))
-    there = {entry.path: entry for entry in entries}
-    damaged = sorted(
-        path for path, promise in promised.items() if counts(path) and not _kept(promise, there.get(path))
-    )
-    owners = {path: promise.package for path, promise in promised.items()}
-    remembered = {entry.path: _remember(entry, found[entry.path]) for entry in entries}
-    record = Record(lock.digest, tree_digest(entries), str(final), remembered, patches, owners)
-    return record, damaged
+def _clear(final: Path) -> None:
+    # Whoever left these died: this process holds the lock for `final`.
+    for stale in final.parent.glob(f".{glob.escape(final.name)}.*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
-def _kept(promise: Promise, entry: Entry | None) -> bool:
-    return entry is not None and (promise.sha256 is None or promise.sha256 == entry.content)
-
-
-def _remember(entry: Entry, found: Found) -> Remembered:
-    return Remembered(entry, found.size, found.mtime)
+def _install(
+    lock: Path,
+    value: Lock,
+    staged: Path,
+    final: Path,
+    store: PrefixStore,
+    progress: Progress,
+    *,
+    trusting: bool,
+) -> Memory:
+    """Install, and meanwhile look up what is known of the packages' files; nothing where not `trusting`."""
+    with ThreadPoolExecutor(1) as beside:
+        looking = beside.submit(recall, store.packages, value.on(current_platform())) if trusting else None
+        install_lock(lock, current_platform(), staged, final, store.packages, progress)
+        return looking.result() if looking else {}

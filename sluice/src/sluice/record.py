@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sluice import atomic
 from sluice.digest import Digest
 from sluice.prefix import META, PrefixError
 from sluice.relocate import Patch
-from sluice.tree import Entry, tree_digest
+from sluice.tree import Entry, counts, tree_digest
 
 # Not *.json: conda takes every conda-meta/*.json for the record of a package, and dies of one that is not.
 NAME = "sluice.record"
-FORMAT = 1
+FORMAT = 2
 # CEP 22: conda and mamba refuse to change a prefix that has this file, and show its message.
 FROZEN = "frozen"
 _ADVICE = "sluice made it from a lock: change its environment.yml, lock that and realise the lock"
@@ -40,25 +41,7 @@ class Record:
     entries: dict[str, Remembered]
     patches: dict[str, Patch]
     owners: dict[str, str]  # path -> NAME-VERSION-BUILD
-
-    def write(self, prefix: Path) -> None:
-        """Keep the record inside the prefix, and mark the prefix as one that no installer may change."""
-        document = {
-            "format": FORMAT,
-            "lock": self.lock.hex,
-            "tree": self.tree.hex,
-            "prefix": self.written_as,
-            "entries": [
-                [path, item.entry.kind, item.entry.mode, item.entry.content, item.size, item.mtime]
-                for path, item in sorted(self.entries.items())
-            ],
-            "patches": {
-                path: [patch.placeholder, patch.mode] for path, patch in sorted(self.patches.items())
-            },
-            "owners": dict(sorted(self.owners.items())),
-        }
-        atomic.write(prefix / META / FROZEN, json.dumps({"message": _ADVICE}).encode())
-        atomic.write(prefix / META / NAME, json.dumps(document, separators=(",", ":")).encode())
+    bytecode: dict[str, Remembered]  # .pyc that packages brought; not of the tree
 
     @classmethod
     def read(cls, prefix: Path) -> Self:
@@ -75,23 +58,59 @@ class Record:
                 raise PrefixError(
                     f"{path}: format {document['format']!r:.20} is not known; realise the lock again"
                 )
-            entries = {
-                item[0]: Remembered(Entry(item[0], item[1], item[2], item[3]), item[4], item[5])
-                for item in document["entries"]
+            rows = [(owner, row) for owner, rows in document["packages"].items() for row in rows]
+            everything = {
+                row[0]: Remembered(Entry(row[0], row[1], row[2], row[3]), row[4], row[5]) for _, row in rows
             }
-            patches = {name: Patch(*patch) for name, patch in document["patches"].items()}
             record = cls(
                 Digest(document["lock"]),
                 Digest(document["tree"]),
                 document["prefix"],
-                entries,
-                patches,
-                document["owners"],
+                {path: item for path, item in everything.items() if counts(path)},
+                {name: Patch(*patch) for name, patch in document["patches"].items()},
+                {row[0]: owner for owner, row in rows if owner},
+                {path: item for path, item in everything.items() if not counts(path)},
             )
         except FileNotFoundError as error:
             raise PrefixError(f"{prefix}: not realised by sluice (no {META}/{NAME})") from error
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise PrefixError(f"{path}: damaged ({error}); realise the lock again") from error
-        if tree_digest(item.entry for item in entries.values()) != record.tree:
+        if tree_digest(item.entry for item in record.entries.values()) != record.tree:
             raise PrefixError(f"{path}: its entries do not give its tree digest; realise the lock again")
         return record
+
+
+def row(item: Remembered) -> list[Any]:
+    """Return what the record keeps of a path."""
+    entry = item.entry
+    return [entry.path, entry.kind, entry.mode, entry.content, item.size, item.mtime]
+
+
+def rows_text(rows: list[list[Any]]) -> str:
+    """Return rows as the record has them between brackets."""
+    return json.dumps(rows, separators=(",", ":"))[1:-1]
+
+
+def write(
+    prefix: Path,
+    lock: Digest,
+    tree: Digest,
+    written_as: str,
+    patches: Mapping[str, Patch],
+    rows: Mapping[str, str],
+) -> None:
+    """Keep the record inside a prefix, and mark the prefix as one that no installer may change.
+
+    `rows` gives the text of each package's rows; those of "" came with no package.
+    """
+    document = {
+        "format": FORMAT,
+        "lock": lock.hex,
+        "tree": tree.hex,
+        "prefix": written_as,
+        "patches": {path: [patch.placeholder, patch.mode] for path, patch in sorted(patches.items())},
+    }
+    head = json.dumps(document, separators=(",", ":"))[:-1]
+    packages = ",".join(f"{json.dumps(owner)}:[{text}]" for owner, text in sorted(rows.items()))
+    atomic.write(prefix / META / FROZEN, json.dumps({"message": _ADVICE}).encode())
+    atomic.write(prefix / META / NAME, f'{head},"packages":{{{packages}}}}}\n'.encode())

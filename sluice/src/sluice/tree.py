@@ -7,7 +7,6 @@ Time stamps, owners, `conda-meta/` and `.pyc` files do not count.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -42,10 +41,18 @@ def counts(path: str) -> bool:
     return not (path.startswith("conda-meta/") or path.endswith(".pyc"))
 
 
+def line(entry: Entry) -> bytes:
+    """Return the bytes of one entry that the tree's digest is over."""
+    fields = (entry.path, entry.kind, entry.canonical_mode, entry.content)
+    return "\0".join(fields).encode("utf-8", "surrogateescape") + b"\n"
+
+
+def digest_lines(lines: Iterable[bytes]) -> Digest:
+    """Digest the lines of a tree's entries, in any order."""
+    # Sorted lines are entries sorted by path: NUL, which ends a path, sorts before all that a path can hold.
+    return Digest.of(_HEADER + b"".join(sorted(lines)))
+
+
 def tree_digest(entries: Iterable[Entry]) -> Digest:
     """Digest entries, in any order."""
-    digest = hashlib.sha256(_HEADER)
-    for entry in sorted(entries, key=lambda entry: entry.path.encode("utf-8", "surrogateescape")):
-        fields = (entry.path, entry.kind, entry.canonical_mode, entry.content)
-        digest.update("\0".join(fields).encode("utf-8", "surrogateescape") + b"\n")
-    return Digest(digest.hexdigest())
+    return digest_lines(line(entry) for entry in entries)
