@@ -224,3 +224,16 @@ def test_an_interrupted_build_leaves_nothing_running(write, tmp_path, number):
     time.sleep(0.5)
     assert beat.read_bytes() == last  # the script is gone
     assert not list((tmp_path / "channel").rglob("*.conda*"))
+
+
+def test_a_recipe_is_told_the_same_c_library_when_it_is_read_and_when_it_is_built(
+    workshop, write, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sluice.build.host.glibc", lambda: "9.99")
+    recipe = write(
+        "greeting",
+        'package:\n  name: greeting\n  version: "1.0"\nbuild:\n  noarch: generic\n'
+        '  string: g${{ env.get("SLUICE_GLIBC", default="0") }}\n  script: mkdir -p $PREFIX/share\n',
+    )
+    (package,) = workshop.build(recipe, tmp_path / "channel")
+    assert package.name == "greeting-1.0-g9.99.conda"

@@ -8,6 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from sluice.build import BuildError
 from sluice.cli import rebuild as command
 from sluice.digest import Digest
 from sluice.errors import SluiceError
@@ -97,6 +98,15 @@ def test_what_it_was_built_with_is_taken_again_though_there_is_newer(recipe, bui
     old.unlink()
     with pytest.raises(RebuildError, match=r"tool-1.0-0.conda: is not there, .* --channel-dir"):
         bench.package(package, place / "recipes", supply)
+
+
+def test_a_second_build_that_fails_says_the_end_of_its_log(recipe, build, bench, supply, place):
+    script = 'echo working; if [ "$(umask)" = 0077 ]; then echo broken by the umask; exit 3; fi'
+    (package,) = build(recipe("fragile", script))
+    with pytest.raises(BuildError, match="the second build failed: fragile: Script failed") as caught:
+        bench.package(package, place / "recipes", supply)
+    assert any("broken by the umask" in line for line in caught.value.tail)
+    assert "log:" not in str(caught.value)
 
 
 def test_a_changed_recipe_or_source_is_named(recipe, build, bench, supply, place):

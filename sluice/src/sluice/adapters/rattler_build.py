@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sluice.build import text
+from sluice.build import host, text
 from sluice.build.builder import Job
 from sluice.build.recipe import BuildError, Recipe, RecipeError, parse
 from sluice.progress import Step
@@ -58,7 +58,8 @@ class RattlerBuild:
                 raise RecipeError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
         recipes = []
         request = {"do": "describe", "directories": [str(folder) for folder in folders]}
-        for answer in _events(request, {}):
+        # A recipe that asks for the C library's version is told the same as when it is built.
+        for answer in _events(request, host.environment()):
             if answer["event"] == "unusable":
                 raise RecipeError(_located(Path(answer["directory"]) / "recipe.yaml", answer["message"]))
             if answer["event"] == "described":

@@ -22,6 +22,11 @@ def glibc() -> str:
     return version if name == "glibc" else ""
 
 
+def environment() -> dict[str, str]:
+    """Return what recipes are told of the host."""
+    return {"SLUICE_GLIBC": glibc()} if glibc() else {}
+
+
 def toolchain() -> dict[str, str]:
     """Return what the compiler, the linker and the C library say about themselves.
 

@@ -143,8 +143,7 @@ class Workshop:
             originals = _stage(prepared, root)
             if not recipe.uses:
                 channel = _empty_channel(root)
-            environment = {"SLUICE_GLIBC": host.glibc()} if host.glibc() else {}
-            job = Job(root / "recipe/recipe.yaml", root, channel, log, environment)
+            job = Job(root / "recipe/recipe.yaml", root, channel, log, host.environment())
             built = self.builder.build(job, step)
             step.describe("normalise")
             run = normal.Run(

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from sluice.adapters.rattler_build import RattlerBuild
-from sluice.build import Workshop
+from sluice.build import BuildError, Workshop
 from sluice.cli import options
 from sluice.cli.build import indexer
 from sluice.cli.console import err, out, print_json, progress
@@ -83,7 +83,12 @@ def command(
             results = _each(
                 bench, targets or [], channel_dir, recipes, work, Digest(sha256) if sha256 else None
             )
-        rows = list(results)
+        try:
+            rows = list(results)
+        except BuildError as error:
+            for line in error.tail:
+                err.print(f"  {line}", markup=False, style="dim")
+            raise
     _report(rows, bench, json=json)
     if not all(row.equal for row in rows):
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice import pack
+from sluice.build import BuildError
 from sluice.progress import Step
 from sluice.rebuild.errors import RebuildError
 from sluice.sources import command
@@ -63,7 +64,8 @@ class Elsewhere:
         """Do what a request says (see `sluice.rebuild.process`) and return what it made.
 
         Raises:
-            RebuildError: it failed, or its process died.
+            BuildError: it failed; carries the last lines of its log.
+            RebuildError: its process died.
 
         """
         temporary = self.root / "tmp"
@@ -96,7 +98,11 @@ class Elsewhere:
                     case "advance":
                         step.advance(event["amount"])
                     case "failed":
-                        raise RebuildError(f"the second build failed: {event['message']}")
+                        # The log goes with the work folder, so its last lines go with the error.
+                        raise BuildError(
+                            f"the second build failed: {event['message'].partition('; the whole log: ')[0]}",
+                            tail=tuple(event["tail"]),
+                        )
                     case "made":
                         made = event["packages"]
         if made is None:

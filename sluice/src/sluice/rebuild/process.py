@@ -135,7 +135,7 @@ def main() -> NoReturn:
         made = kinds[request["kind"]](request)
         _say("made", packages=[{"path": str(path), "subdir": path.parent.name} for path in made])
     except (SluiceError, OSError) as error:
-        _say("failed", message=" ".join(str(error).split()))
+        _say("failed", message=" ".join(str(error).split()), tail=getattr(error, "tail", ()))
         status = 1
     sys.stdout.flush()
     os._exit(status)  # the libraries' own threads have crashed interpreters that were ending
