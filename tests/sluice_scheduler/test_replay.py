@@ -117,6 +117,10 @@ def test_outputs_are_compared_by_their_bytes():
     assert compare_outputs(record, (floats(3, 4),)).equal
     verdict = compare_outputs(record, (floats(3, 4.5),))
     assert (verdict.equal, verdict.link, verdict.max_difference) == (False, "output", 0.5)
+    assert verdict.max_relative_difference == 0.125
+    assert compare_outputs(replace(record, outputs=None), (floats(3, 4),)).equal
+    verdict = compare_outputs(replace(record, outputs=None), (floats(3, 4.5),))
+    assert (verdict.link, verdict.max_difference, verdict.max_relative_difference) == ("output", None, None)
     # Negative zero is equal as a number, and another byte.
     zero = replace(record, outputs=(floats(0.0),), output_digest=tensors.digest((floats(0.0),)))
     verdict = compare_outputs(zero, (floats(-0.0),))
@@ -210,5 +214,6 @@ def test_a_tampered_prefix_is_refused(daemon, root):
     os.utime(code, ns=(times.st_atime_ns, times.st_mtime_ns))  # as an attacker would
     result = run(daemon, root, task)
     code.write_bytes(before)
-    assert result.returncode == 1
-    assert "share/sluice/models/echo/echo_model.py" in result.stderr
+    (verdict,) = json.loads(result.stdout)
+    assert (result.returncode, verdict["link"]) == (1, "tree")
+    assert "share/sluice/models/echo/echo_model.py" in verdict["found"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from sluice.digest import Digest, DigestError
+from sluice.receipt import Answer
 from sluice_scheduler import tensors
 from sluice_scheduler.elements import unpack
 from sluice_scheduler.errors import SchedulerError
@@ -17,7 +18,7 @@ from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.tensors import BYTES, Tensor
 
 FORMAT: Final = 1
-LINKS: Final = ("lock", "tree", "model", "profile", "input", "output")  # in the order of the chain
+LINKS: Final = ("lock", "package", "tree", "model", "profile", "input", "output")  # in the order of the chain
 
 
 class RecordError(SchedulerError):
@@ -40,7 +41,42 @@ class AnswerRecord:
     input_digest: Digest
     output_digest: Digest
     inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...] | None  # None where only their digest is at hand
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the deployment promised the same bytes again."""
+        return self.profile.deterministic
+
+    @classmethod
+    def of(cls, answer: Answer, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...] | None) -> Self:
+        """Join a receipt's answer with its input and, where they are at hand, the outputs it is about.
+
+        Raises:
+            RecordError: the receipt's numeric profile is none that this version knows.
+
+        """
+        try:
+            profile = NumericProfile(**answer.profile_document)  # type: ignore[arg-type] # it checks them
+        except (TypeError, SchedulerError) as error:
+            raise RecordError(f"the receipt's numeric profile is not known here: {error}") from None
+        if outputs is not None and tensors.digest(outputs) != answer.output:
+            outputs = None  # other bytes than the receipt is about: no help in comparing
+        return cls(
+            task=answer.task,
+            environment=answer.environment,
+            model=answer.model,
+            lock_url=answer.lock_url,
+            lock=answer.lock,
+            tree=answer.tree,
+            model_digest=answer.package_digest,
+            profile=profile,
+            profile_digest=answer.profile,
+            input_digest=answer.input,
+            output_digest=answer.output,
+            inputs=inputs,
+            outputs=outputs,
+        )
 
     @classmethod
     def parse(cls, document: object) -> Self:
@@ -78,7 +114,7 @@ class AnswerRecord:
         """Name the link of the record that its own content belies, or None."""
         if tensors.digest(self.inputs) != self.input_digest:
             return "input"
-        if tensors.digest(self.outputs) != self.output_digest:
+        if self.outputs is not None and tensors.digest(self.outputs) != self.output_digest:
             return "output"
         return None
 
@@ -91,7 +127,9 @@ class Verdict:
     link: str | None = None  # one of LINKS
     expected: str = ""
     found: str = ""
-    max_difference: float | None = None  # of two outputs that can be subtracted
+    max_difference: float | None = None  # absolute, of two outputs that can be subtracted
+    max_relative_difference: float | None = None  # to the recorded number
+    deterministic: bool = True  # whether the deployment promised the same bytes again
 
     @property
     def equal(self) -> bool:
@@ -116,14 +154,30 @@ def compare_links(record: AnswerRecord, observed: Iterable[tuple[str, Digest]]) 
 def compare_outputs(record: AnswerRecord, outputs: tuple[Tensor, ...]) -> Verdict:
     """Compare an answer made again with the recorded one, byte for byte."""
     found = tensors.digest(outputs)
-    difference = max_difference(record.outputs, outputs)
-    if found == record.output_digest:
-        return Verdict(record.task, max_difference=difference)
-    return Verdict(record.task, "output", record.output_digest.hex, found.hex, difference)
+    absolute = relative = None
+    if record.outputs is not None:
+        absolute = max_difference(record.outputs, outputs)
+        relative = max_difference(record.outputs, outputs, _relatively)
+    differs = found != record.output_digest
+    return Verdict(
+        record.task,
+        "output" if differs else None,
+        record.output_digest.hex if differs else "",
+        found.hex if differs else "",
+        absolute,
+        relative,
+        record.deterministic,
+    )
 
 
-def max_difference(one: Iterable[Tensor], other: Iterable[Tensor]) -> float | None:
-    """Compute the largest absolute difference of two answers' numbers; None where they cannot be subtracted."""
+def max_difference(
+    one: Iterable[Tensor], other: Iterable[Tensor], apart: Callable[[Any, Any], float] | None = None
+) -> float | None:
+    """Compute the largest difference of two answers' numbers, absolute unless `apart` measures it otherwise.
+
+    None where they cannot be subtracted.
+    """
+    measure = apart or _apart
     pairs = list(zip(sorted(one, key=_name), sorted(other, key=_name), strict=False))
     worst: float | None = None
     for left, right in pairs:
@@ -133,7 +187,7 @@ def max_difference(one: Iterable[Tensor], other: Iterable[Tensor]) -> float | No
             worst = worst if left.datatype == BYTES and left.data != right.data else max(worst or 0.0, 0.0)
             continue
         values = zip(unpack(left.datatype, left.data), unpack(right.datatype, right.data), strict=True)
-        worst = max([worst or 0.0, *(_apart(a, b) for a, b in values)])
+        worst = max([worst or 0.0, *(measure(a, b) for a, b in values)])
     return worst
 
 
@@ -143,6 +197,13 @@ def _apart(one: Any, other: Any) -> float:  # noqa: ANN401 - a number as JSON ha
         return 0.0
     apart = abs(first - second)
     return math.inf if math.isnan(apart) else apart
+
+
+def _relatively(one: Any, other: Any) -> float:  # noqa: ANN401 - as above
+    absolute = _apart(one, other)
+    if absolute in (0.0, math.inf):
+        return absolute
+    return absolute / abs(float(one)) if float(one) else math.inf
 
 
 def _name(tensor: Tensor) -> str:

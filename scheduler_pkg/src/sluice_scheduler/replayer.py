@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Final
 
+from sluice.adapters.rattler import InstallError
+from sluice.errors import SluiceError
 from sluice_scheduler import payload
 from sluice_scheduler.channel import fetch_lock_at
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.deployments import Realise, deploy
-from sluice_scheduler.errors import WorkerError
+from sluice_scheduler.errors import PrefixDiffersError, WorkerError
 from sluice_scheduler.replay import AnswerRecord, Verdict, compare_links, compare_outputs
 from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.zygote import Instance, Zygote
+
+# What an installer says of a package whose bytes are not the lock's.
+_OTHER_BYTES: Final = re.compile(r"hash mismatch|is not what package", re.IGNORECASE)
 
 
 def replay(
@@ -46,9 +53,15 @@ def replay(
                 yield verdict
                 continue
             tell(f"{record.environment}: realising into {root}")
-            deployments[key] = deploy(
-                published, locks_folder=root / "replay-locks", realise=realise, profile=record.profile
-            )
+            try:
+                deployments[key] = deploy(
+                    published, locks_folder=root / "replay-locks", realise=realise, profile=record.profile
+                )
+            except SluiceError as error:
+                if link := _broken(error):
+                    yield Verdict(record.task, link, "as the lock says", str(error))
+                    continue
+                raise
         deployment = deployments[key]
         if verdict := _links(record, deployment):
             yield verdict
@@ -56,6 +69,15 @@ def replay(
         tell(f"task {record.task}: running {record.model} again")
         with _folder() as tmp:
             yield compare_outputs(record, asyncio.run(_answer(record, deployment, tmp)))
+
+
+def _broken(error: SluiceError) -> str | None:
+    """Name the link that could not be made as it was, or None where it could not be tried (no network, no disk)."""
+    if isinstance(error, PrefixDiffersError):
+        return "tree"
+    if isinstance(error, InstallError) and _OTHER_BYTES.search(str(error)):
+        return "package"
+    return None
 
 
 def _links(record: AnswerRecord, deployment: Deployment) -> Verdict | None:
@@ -76,11 +98,13 @@ def _folder() -> Iterator[Path]:
 
 
 async def _answer(record: AnswerRecord, deployment: Deployment, tmp: Path) -> tuple[Tensor, ...]:
+    model = deployment.find(record.model).model
+    inputs = model.check(record.inputs)
     async with _instance(deployment, tmp) as instance:
-        answer = await instance.infer(record.task, record.model, payload.pack(record.inputs))
+        answer = await instance.infer(record.task, record.model, payload.pack(inputs))
     if answer.error is not None:
         raise WorkerError(f"task {record.task}: the model refused its recorded input: {answer.error}")
-    return deployment.find(record.model).model.check_outputs(answer.outputs)
+    return model.check_outputs(answer.outputs)
 
 
 @asynccontextmanager
