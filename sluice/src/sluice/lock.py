@@ -83,7 +83,7 @@ class Lock:
             raise LockError(f"{where}: larger than {MAX_BYTES} bytes")
         try:
             document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             line = f" line {mark.line + 1}" if mark else ""
             raise LockError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
@@ -105,7 +105,7 @@ class Lock:
                 for item in document.get("platforms") or ()
                 if item.get("virtual-packages")
             }
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise LockError(
                 f"{where}: incomplete lock, {type(error).__name__} {error}; lock again"
             ) from error

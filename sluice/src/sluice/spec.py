@@ -99,7 +99,7 @@ class EnvSpec:
             raise SpecError(f"{where}: larger than {MAX_BYTES} bytes")
         try:
             document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
-        except (yaml.YAMLError, RecursionError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             line = f" line {mark.line + 1}" if mark else ""
             raise SpecError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error

@@ -177,7 +177,8 @@ class _Index:
         return list(found.values())
 
     def _too_new(self, record: RepoDataRecord) -> bool:
-        made = record.timestamp
+        # As the solver has it: when it came into the channel, or else when it was built.
+        made = record.indexed_timestamp or record.timestamp
         return self.exclude_newer is not None and (made is None or made > self.exclude_newer)
 
 
