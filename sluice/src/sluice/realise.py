@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluice import atomic, record
+from sluice import atomic, record, roots
 from sluice.adapters.rattler import InstallError, install_lock
 from sluice.digest import Digest
 from sluice.extracted import Memory, learn, recall
@@ -47,7 +47,22 @@ class PrefixStore:
 
     def prefix(self, lock: Digest) -> Path:
         """Where a lock's prefix is or would be."""
-        return self.root / "envs" / lock.hex[:32]
+        return self.environments / lock.hex[:32]
+
+    @property
+    def environments(self) -> Path:
+        """The folder of prefixes."""
+        return self.root / "envs"
+
+    @property
+    def roots(self) -> Path:
+        """The folder of names that keep prefixes from being collected."""
+        return self.root / "roots"
+
+    @property
+    def lock_file(self) -> Path:
+        """What realisers hold together and a collector alone."""
+        return self.root / "locks" / "store.lock"
 
     @property
     def packages(self) -> Path:
@@ -61,26 +76,39 @@ def current_platform() -> str:
 
 
 def realise(
-    lock: Path, store: PrefixStore, *, prefix: Path | None = None, progress: Progress | None = None
+    lock: Path,
+    store: PrefixStore,
+    *,
+    prefix: Path | None = None,
+    root: str | None = None,
+    progress: Progress | None = None,
 ) -> Realised:
     """Make the prefix a lock describes, or find it already made.
 
     The prefix appears whole or not at all; processes that realise the same lock wait for one
-    another and share the result.
+    another and share the result. `root` names the prefix, so that it is not collected (`sluice gc`).
 
     Raises:
         LockError: the file is not a lock, or has no packages for this machine.
         RealiseError: a package is gone or damaged, the disk is full, or the place is taken.
+        RootError: `root` cannot name one, or the prefix is not in the store.
 
     """
     progress = progress or Silent()
     value = read(lock)
     value.on(current_platform())
-    root = store.root.absolute()
+    store = PrefixStore(store.root.absolute())
     final = (prefix.absolute() if prefix else store.prefix(value.digest)).resolve()
     if len(str(final)) > MAX_PREFIX:
         raise RealiseError(f"{final}: longer than {MAX_PREFIX} characters; choose a shorter place")
-    with atomic.exclusive(root / "locks" / f"{Digest.of(str(final).encode()).short}.lock"):
+    if root is not None:
+        roots.check_name(root)
+        if prefix:
+            raise roots.RootError(
+                f"{final}: only a prefix in the store can have a root; leave out one of the two"
+            )
+    own_lock = store.root / "locks" / f"{Digest.of(str(final).encode()).short}.lock"
+    with atomic.shared(store.lock_file), atomic.exclusive(own_lock):
         if prefix is None and final.exists() and not _whole(final):
             shutil.rmtree(final)  # the name is a digest: whatever else lies there is damage
         if final.exists():
@@ -89,7 +117,9 @@ def realise(
                 raise RealiseError(f"{final}: already holds another environment ({existing.lock.short})")
             tree = existing.tree
         else:
-            tree = _make(lock, value, PrefixStore(root), final, progress)
+            tree = _make(lock, value, store, final, progress)
+        if root is not None:
+            roots.add(store.roots, root, value.digest)
     return Realised(final, value.digest, tree)
 
 

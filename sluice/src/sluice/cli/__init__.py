@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sluice import __version__
-from sluice.cli import build, diff, export, graph, lock, realise, rebuild, receipt, verify
+from sluice.cli import build, diff, export, gc, graph, lock, realise, rebuild, receipt, verify
 from sluice.cli.console import err, out
 from sluice.errors import SluiceError
 
@@ -38,6 +38,7 @@ def root(
 app.command("build")(build.command)
 app.command("diff")(diff.command)
 app.command("export")(export.command)
+app.command("gc")(gc.command)
 app.command("graph")(graph.command)
 app.command("lock")(lock.command)
 app.command("realise")(realise.command)

@@ -18,6 +18,9 @@ def command(
     prefix: Annotated[
         Path | None, typer.Option(help="Make the environment here instead of in the store.")
     ] = None,
+    root: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Keep it under this name when `sluice gc` collects.")
+    ] = None,
     prefixes: options.Prefixes = None,
     json: options.Json = False,
 ) -> None:
@@ -29,7 +32,13 @@ def command(
     Example: $(sluice realise envs/nlp-minilm-pt213-cpu/pixi.lock)/bin/python
     """
     settings = Settings.load(prefixes=prefixes)
-    made = realise(lock, PrefixStore(settings.prefixes), prefix=prefix, progress=progress(json_output=json))
+    made = realise(
+        lock,
+        PrefixStore(settings.prefixes),
+        prefix=prefix,
+        root=root,
+        progress=progress(json_output=json),
+    )
     if json:
         print_json({"prefix": str(made.prefix), "lock": made.lock.hex, "tree": made.tree.hex})
     else:
