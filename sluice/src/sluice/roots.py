@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import getpass
 import json
 import platform
@@ -54,7 +54,7 @@ def add(folder: Path, name: str, lock: Digest) -> Root:
         RootError: the name cannot be a root's.
 
     """
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     root = Root(check_name(name), lock, f"{getpass.getuser()}@{platform.node()}", now)
     document = {"format": FORMAT, "lock": lock.hex, "who": root.who, "when": root.when}
     atomic.write(folder / f"{name}.json", (json.dumps(document, indent=2) + "\n").encode())
