@@ -106,11 +106,14 @@ def measure(arguments: argparse.Namespace) -> list[Figure]:
 
 def figures(arguments: argparse.Namespace, scratch: Path, lock: Path) -> list[Figure]:
     """Measure cold, then warm, then what comes after."""
-    store, bare, cache = PrefixStore(scratch / "s"), scratch / "bare", scratch / "pkgs"
+    store, cache = PrefixStore(scratch / "s"), scratch / "pkgs"
+    bare = store.environments / "bare"  # where a folder lies decides where a file system puts its blocks
     prefix = store.prefix(read(lock).digest)
 
     def ours(*, cold: bool) -> float:
-        shutil.rmtree(store.root if cold else prefix, ignore_errors=True)
+        shutil.rmtree(prefix, ignore_errors=True)
+        if cold:
+            shutil.rmtree(store.packages, ignore_errors=True)
         return timed(lambda: realise(lock, store))
 
     def theirs(*, cold: bool) -> float:

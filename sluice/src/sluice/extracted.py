@@ -21,7 +21,7 @@ from sluice.lock import LockedPackage
 from sluice.prefix import Promise
 from sluice.record import Remembered, row, rows_text
 from sluice.relocate import Patch
-from sluice.tree import Entry, counts, line
+from sluice.tree import counts, line
 
 FORMAT = 1
 FOLDER = ".sluice"  # below the package cache
@@ -61,29 +61,31 @@ def recall(cache: Path, packages: Iterable[LockedPackage]) -> Memory:
         stem = str(package.id)
         try:
             document = json.loads(_memo(cache, package, python).read_bytes())
-            if document["format"] == FORMAT and _untouched(cache / stem, document["linked"]):
+            if document["format"] == FORMAT and _untouched(cache / stem, document["files"]):
                 memory[stem] = _extracted(stem, document)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no memo, or one that a crash cut short: everything is read
     return memory
 
 
-def _untouched(folder: Path, linked: list[list[Any]]) -> bool:
-    for cached, inode, (_, _, mode, _, size, mtime) in linked:
+def _untouched(folder: Path, files: list[list[Any]]) -> bool:
+    for cached, inode, size, mtime, mode in files:
         status = os.lstat(f"{folder}/{cached}")
-        if (status.st_ino, status.st_size, status.st_mtime_ns) != (inode, size, mtime) or (
-            status.st_mode != S_IFREG | mode
+        if (
+            status.st_ino != inode
+            or status.st_mtime_ns != mtime
+            or status.st_size != size
+            or status.st_mode != mode
         ):
             return False
     return True
 
 
 def _extracted(stem: str, document: Mapping[str, Any]) -> Extracted:
-    rows = [row for _, _, row in document["linked"]]
     return Extracted(
-        {row[0]: inode for _, inode, row in document["linked"]},
-        rows_text(rows),
-        [line(Entry(*row[:4])) for row in rows if counts(row[0])],
+        document["inodes"],
+        document["rows"],
+        [text.encode("utf-8", "surrogateescape") for text in document["lines"]],
         {
             path: Promise(stem, sha256, Patch(placeholder, how) if placeholder else None)
             for path, sha256, placeholder, how in document["others"]
@@ -115,10 +117,25 @@ def learn(
             inode, item = hashed.get(path, (None, None))
             patch = promise.patch
             if item and not patch and inode in cached and item.entry.kind == "file":
-                linked.append([cached[inode], inode, row(item)])
+                linked.append((cached[inode], inode, item))
             else:
                 others.append([path, promise.sha256, patch and patch.placeholder, patch and patch.mode])
-        document = {"format": FORMAT, "linked": linked, "others": others}
+        # Everything as a realise needs it: it has less time than making it anew would take.
+        document = {
+            "format": FORMAT,
+            "files": [
+                (name, inode, item.size, item.mtime, S_IFREG | item.entry.mode)
+                for name, inode, item in linked
+            ],
+            "inodes": {item.entry.path: inode for _, inode, item in linked},
+            "rows": rows_text([row(item) for _, _, item in linked]),
+            "lines": [
+                line(item.entry).decode("utf-8", "surrogateescape")
+                for _, _, item in linked
+                if counts(item.entry.path)
+            ],
+            "others": others,
+        }
         # Not worth an fsync: a memo that is lost or cut short is only not used.
         atomic.write(
             _memo(cache, package, python),

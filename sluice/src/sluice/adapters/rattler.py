@@ -197,6 +197,9 @@ def install_lock(
         records = environment.conda_repodata_records().get(platform, []) if environment else []
     except (foreign.ParseCondaLockError, foreign.IoError) as error:
         raise LockError(f"{lock}: {_line(error)}") from error
+    # Every report waits for Python's lock, which whoever works beside a short install holds: where nothing
+    # has to be fetched and extracted, that costs more than the install.
+    extracted = all((packages / record.file_name.removesuffix(".conda")).is_dir() for record in records)
     with progress.step("install", len(records)) as step, _translated():
         _run(
             install(
@@ -205,7 +208,8 @@ def install_lock(
                 alternative_target_prefix=final,
                 cache_dir=packages,
                 platform=Subdir(platform),
-                reporter=_Reporter(step),  # type: ignore[abstract] # the defaults have empty bodies
+                show_progress=False,
+                reporter=None if extracted else _Reporter(step),  # type: ignore[abstract] # empty defaults
                 execute_link_scripts=False,
             )
         )
