@@ -197,8 +197,8 @@ def install_lock(
         records = environment.conda_repodata_records().get(platform, []) if environment else []
     except (foreign.ParseCondaLockError, foreign.IoError) as error:
         raise LockError(f"{lock}: {_line(error)}") from error
-    # Every report waits for Python's lock, which whoever works beside a short install holds: where nothing
-    # has to be fetched and extracted, that costs more than the install.
+    # A report needs Python's lock, which realise's look-up beside the install also wants; a short install,
+    # with nothing to fetch or extract, does without reports.
     extracted = all((packages / record.file_name.removesuffix(".conda")).is_dir() for record in records)
     with progress.step("install", len(records)) as step, _translated():
         _run(
