@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sluice import __version__
-from sluice.cli import build, diff, export, gc, graph, lock, realise, rebuild, receipt, verify
+from sluice.cli import build, bundle, diff, export, gc, graph, lock, realise, rebuild, receipt, verify
 from sluice.cli.console import err, out
 from sluice.errors import SluiceError
 
@@ -36,6 +36,7 @@ def root(
 
 
 app.command("build")(build.command)
+app.command("bundle")(bundle.command)
 app.command("diff")(diff.command)
 app.command("export")(export.command)
 app.command("gc")(gc.command)
@@ -43,6 +44,7 @@ app.command("graph")(graph.command)
 app.command("lock")(lock.command)
 app.command("realise")(realise.command)
 app.command("rebuild")(rebuild.command)
+app.command("unbundle")(bundle.unbundle)
 app.command("verify")(verify.command)
 app.add_typer(receipt.app, name="receipt")
 

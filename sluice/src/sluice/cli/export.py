@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sluice import atomic, export
+from sluice.cli import oci
 from sluice.cli.located import PLATFORM, LockPath, Platform, read_located
 from sluice.lock import Lock
 from sluice.spec import EnvSpec
@@ -26,10 +27,16 @@ class Format(StrEnum):
 
 def command(
     lock: LockPath,
-    form: Annotated[Format, typer.Option("--format", "-f", help="What to write.", show_default=False)],
+    form: Annotated[
+        Format | None, typer.Option("--format", "-f", help="What to write.", show_default=False)
+    ] = None,
     platform: Platform = PLATFORM,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write; standard output by default.")
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option("--oci", help="Write an OCI image instead: FILE.tar, or a layout's new folder."),
     ] = None,
 ) -> None:
     """Write a lock for other tools.
@@ -42,6 +49,11 @@ def command(
     """
     value, spec = read_located(lock)
     name = spec.name if spec else lock.resolve().parent.name if lock.name == "pixi.lock" else lock.stem
+    if image and not (form or output):
+        oci.write(lock / "pixi.lock" if lock.is_dir() else lock, image, platform, name)
+        return
+    if image or not form:
+        raise typer.BadParameter("give --format, or --oci alone")
     text = _text(form, value, platform, name, spec)
     if output:
         atomic.write(output, text.encode())
