@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import json
+import os
 import platform
 import re
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def add(folder: Path, name: str, lock: Digest) -> Root:
 
     """
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    root = Root(check_name(name), lock, f"{getpass.getuser()}@{platform.node()}", now)
+    root = Root(check_name(name), lock, f"{_user()}@{platform.node()}", now)
     document = {"format": FORMAT, "lock": lock.hex, "who": root.who, "when": root.when}
     atomic.write(folder / f"{name}.json", (json.dumps(document, indent=2) + "\n").encode())
     return root
@@ -83,3 +84,10 @@ def _read(path: Path) -> Root:
         )
     except (OSError, ValueError, KeyError, TypeError, SluiceError) as error:
         raise RootError(f"{path}: not a root ({error}); mend or remove it, nothing was collected") from error
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return str(os.getuid())
