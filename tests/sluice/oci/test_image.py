@@ -76,7 +76,7 @@ def test_two_exports_from_two_caches_are_equal_to_the_byte(lock, tmp_path):
     second = export(lock, tmp_path / "b", tmp_path / "another-cache")
     assert first == second
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
-    assert not list((tmp_path / "one/staging").iterdir())
+    assert not list((tmp_path / "one/envs").iterdir())
 
 
 def test_an_image_holds_the_environment_as_it_is_at_its_place(lock, tmp_path):

@@ -25,6 +25,7 @@ from sluice.oci.document import OciError
 from sluice.oci.layer import EPOCH, EXECUTABLE, PLAIN, Layer, write_layer
 from sluice.prefix import META, walk
 from sluice.progress import Progress, Silent
+from sluice.realise import PrefixStore
 
 INSIDE = "/opt/env"  # where the environment lies in the image
 MAX_LAYERS = 100  # engines stop at about 127, and a base image wants some
@@ -97,11 +98,14 @@ def _installed(
     lock: Path, value: Lock, platform: str, root: Path, progress: Progress
 ) -> Iterator[tuple[Path, Inspected]]:
     """Give a folder with the environment as it is at INSIDE, every byte checked against its package."""
-    staging = root / "staging"
-    staging.mkdir(parents=True, exist_ok=True)
-    packages = root / "pkgs"
+    store = PrefixStore(root)
+    store.environments.mkdir(parents=True, exist_ok=True)
+    packages = store.packages
     for attempt in (1, 2):
-        with tempfile.TemporaryDirectory(prefix="image-", dir=staging) as folder:
+        with (
+            atomic.shared(store.lock_file),  # as a realiser: `gc` waits, and sweeps what a crash leaves
+            tempfile.TemporaryDirectory(prefix=".image-", dir=store.environments) as folder,
+        ):
             prefix = Path(folder)
             install_lock(lock, platform, prefix, Path(INSIDE), packages, progress)
             found = inspect(prefix, INSIDE, {}, progress)
