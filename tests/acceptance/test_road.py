@@ -222,7 +222,7 @@ def test_the_readme_environment_works_as_it_is_written(road, tmp_path):
 
 def test_two_quickstarts_at_once_do_not_mix(road):
     first = road.start()
-    time.sleep(1.0)
+    assert any("1. build" in line for line in first.stdout)  # from here on it holds the folder
     status, output = road.run()
     assert status == 1
     assert "another quickstart is running" in output
