@@ -109,33 +109,26 @@ def realise(
             )
     own_lock = store.root / "locks" / f"{Digest.of(str(final).encode()).short}.lock"
     with atomic.shared(store.lock_file), atomic.exclusive(own_lock):
-        if prefix is None and final.exists() and not _whole(final):
-            shutil.rmtree(final)  # the name is a digest: whatever else lies there is damage
-        if final.exists():
-            existing = _existing(final)
-            if existing.lock != value.digest:
-                raise RealiseError(f"{final}: already holds another environment ({existing.lock.short})")
-            tree = existing.tree
-        else:
-            tree = _make(lock, value, store, final, progress)
+        existing = _existing(final, ours=prefix is None)
+        if existing and existing.lock != value.digest:
+            raise RealiseError(f"{final}: already holds another environment ({existing.lock.short})")
+        tree = existing.tree if existing else _make(lock, value, store, final, progress)
         if root is not None:
             roots.add(store.roots, root, value.digest)
     return Realised(final, value.digest, tree)
 
 
-def _whole(final: Path) -> bool:
-    try:
-        Record.read(final)
-    except PrefixError:
-        return False
-    return True
-
-
-def _existing(final: Path) -> Record:
+def _existing(final: Path, *, ours: bool) -> Record | None:
+    """Read the record of what is there; a place of the store that holds none is cleared."""
+    if not final.exists():
+        return None
     try:
         return Record.read(final)
     except PrefixError as error:
-        raise RealiseError(f"{error}; remove the folder to make it anew") from error
+        if not ours:
+            raise RealiseError(f"{error}; remove the folder to make it anew") from error
+        shutil.rmtree(final)  # the name is a digest: whatever else lies there is damage
+        return None
 
 
 def _make(lock: Path, value: Lock, store: PrefixStore, final: Path, progress: Progress) -> Digest:
