@@ -29,6 +29,18 @@ class NoPackageError(ChannelError):
     """The channel has no such package."""
 
 
+class NoGenerationError(ChannelError):
+    """The channel has no such generation."""
+
+
+class ConflictError(ChannelError):
+    """What was sent contradicts what the channel has; nothing was changed."""
+
+
+class CatalogueError(ChannelError):
+    """The catalogue cannot be used now; try again."""
+
+
 class IndexingError(ChannelError):
     """The channel could not be indexed; its old index is in place."""
 

@@ -11,16 +11,22 @@ from starlette.exceptions import HTTPException
 
 from sluice.errors import SluiceError
 from sluice_channel.errors import (
+    CatalogueError,
+    ConflictError,
     NoChannelError,
     NoEnvironmentError,
+    NoGenerationError,
     NoPackageError,
     NotServedError,
     UnreadableError,
 )
 
 STATUSES: dict[type[SluiceError], HTTPStatus] = {
+    CatalogueError: HTTPStatus.SERVICE_UNAVAILABLE,
+    ConflictError: HTTPStatus.CONFLICT,
     NoChannelError: HTTPStatus.NOT_FOUND,
     NoEnvironmentError: HTTPStatus.NOT_FOUND,
+    NoGenerationError: HTTPStatus.NOT_FOUND,
     NoPackageError: HTTPStatus.NOT_FOUND,
     NotServedError: HTTPStatus.NOT_FOUND,
     UnreadableError: HTTPStatus.SERVICE_UNAVAILABLE,

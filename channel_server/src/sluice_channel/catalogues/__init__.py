@@ -1,0 +1,1 @@
+"""Catalogues: in memory, and in SQLite."""

@@ -1,0 +1,265 @@
+"""The catalogue of a process: for tests, and for a channel that need not outlive it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from sluice.digest import Digest
+from sluice_channel import shards
+from sluice_channel.catalogue import ChannelState, Generation, Holder, Project, chained
+from sluice_channel.entry import Change, Entry, Package, Publish, decide
+from sluice_channel.errors import NoChannelError, NoGenerationError, NoPackageError
+from sluice_channel.family import derive
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Channel:
+    private: bool
+    generations: list[Generation] = field(default_factory=list)
+    entries: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)  # every span, in order
+    shards: dict[tuple[str, str], list[tuple[int, Digest]]] = field(default_factory=dict)  # subdir, name
+    projects: dict[tuple[str, str], Project] = field(default_factory=dict)  # name, subdir
+    needs: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # name, subdir
+
+    def current(self, key: tuple[str, str]) -> Entry | None:
+        spans = self.entries.get(key)
+        return spans[-1] if spans else None
+
+    def at(self, subdir: str, at: int) -> list[Entry]:
+        found = [
+            entry
+            for (where, _), spans in self.entries.items()
+            if where == subdir
+            for entry in spans
+            if entry.since <= at and (entry.until is None or entry.until > at)
+        ]
+        return sorted(found, key=lambda entry: entry.package.filename)
+
+
+def _locked(method: Callable[_P, _T]) -> Callable[_P, _T]:
+    @wraps(method)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        catalogue = args[0]
+        assert isinstance(catalogue, MemoryCatalogue)
+        with catalogue.lock:
+            return method(*args, **kwargs)
+
+    return call
+
+
+class MemoryCatalogue:
+    """A Catalogue in memory; see the port for what each method does."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._identity = uuid.uuid4().hex[:12]
+        self._channels: dict[str, _Channel] = {}
+        self._packages: dict[Digest, Package] = {}
+
+    @property
+    def identity(self) -> str:
+        """What tells this catalogue from every other."""
+        return self._identity
+
+    @_locked
+    def create(self, channel: str, *, private: bool = False, now: int) -> ChannelState:
+        """Make a channel, or find it."""
+        del now
+        self._channels.setdefault(channel, _Channel(private))
+        return self.channel(channel)
+
+    @_locked
+    def set_private(self, channel: str, *, private: bool) -> None:
+        """Say whether strangers may know of a channel."""
+        self._find(channel).private = private
+
+    @_locked
+    def channels(self) -> tuple[ChannelState, ...]:
+        """List all channels."""
+        return tuple(self.channel(name) for name in sorted(self._channels))
+
+    @_locked
+    def channel(self, channel: str) -> ChannelState:
+        """Find a channel."""
+        found = self._find(channel)
+        return ChannelState(channel, len(found.generations), found.private)
+
+    @_locked
+    def change(self, channel: str, changes: Sequence[Change], *, now: int) -> Generation | None:
+        """Make one generation of some changes."""
+        found = self._find(channel)
+        number = len(found.generations) + 1
+        decided = [(change, decide(found.current(change.key), change, now)) for change in changes]
+        made = [(change, entry) for change, entry in decided if entry is not None]
+        if not made:
+            return None
+        for change, entry in made:
+            if isinstance(change, Publish):
+                self._packages.setdefault(change.package.sha256, change.package)
+            spans = found.entries.setdefault(change.key, [])
+            if spans:
+                spans[-1] = replace(spans[-1], until=number)
+            package = self._packages[entry.package.sha256]
+            spans.append(replace(entry, package=package, since=number, until=None))
+        for subdir, name in {(entry.package.subdir, entry.package.name) for _, entry in made}:
+            self._follow(found, channel, subdir, name, number, now)
+        before = found.generations[-1].digest if found.generations else None
+        text, digest = chained(before, [change.event() for change, _ in made])
+        generation = Generation(number, now, digest, text)
+        found.generations.append(generation)
+        return generation
+
+    def _follow(self, found: _Channel, channel: str, subdir: str, name: str, number: int, now: int) -> None:
+        del channel
+        entries = [entry for entry in found.at(subdir, number) if entry.package.name == name]
+        family = derive(entries)
+        found.shards.setdefault((subdir, name), []).append((number, family.shard))
+        found.projects[name, subdir] = Project(
+            subdir, name, family.packages, family.version, family.summary, now
+        )
+        found.needs[name, subdir] = family.needs
+
+    @_locked
+    def package(self, sha256: Digest) -> Package | None:
+        """Find what is known of a package file."""
+        return self._packages.get(sha256)
+
+    @_locked
+    def entry(self, channel: str, subdir: str, filename: str, at: int | None = None) -> Entry:
+        """Find a package by its file name."""
+        for entry in self._at(channel, subdir, at):
+            if entry.package.filename == filename:
+                return entry
+        raise NoPackageError(f"the channel has no {subdir}/{filename[:200]}")
+
+    @_locked
+    def family(self, channel: str, subdir: str, name: str, at: int | None = None) -> list[Entry]:
+        """List the packages of a name."""
+        return [entry for entry in self._at(channel, subdir, at) if entry.package.name == name]
+
+    def entries(self, channel: str, subdir: str, at: int | None = None) -> Iterator[Entry]:
+        """Give the packages of a subdir."""
+        with self.lock:
+            found = self._at(channel, subdir, at)
+        yield from found
+
+    @_locked
+    def subdirs(self, channel: str, at: int | None = None) -> tuple[str, ...]:
+        """List the subdirs that have or had a package."""
+        last = self._number(channel, at)
+        shards_ = self._find(channel).shards.items()
+        return tuple(sorted({subdir for (subdir, _), rows in shards_ if rows[0][0] <= last}))
+
+    @_locked
+    def touched(self, channel: str, subdir: str, at: int | None = None) -> int:
+        """Return the last generation that changed a subdir."""
+        last = self._number(channel, at)
+        return max(
+            (
+                number
+                for (where, _), rows in self._find(channel).shards.items()
+                if where == subdir
+                for number, _ in rows
+                if number <= last
+            ),
+            default=0,
+        )
+
+    @_locked
+    def shards(
+        self, channel: str, subdir: str, at: int | None = None, after: int = 0
+    ) -> Mapping[str, Digest]:
+        """Return the digest of each name's shard."""
+        last = self._number(channel, at)
+        found = {}
+        for (where, name), rows in self._find(channel).shards.items():
+            upto = [digest for number, digest in rows if after < number <= last]
+            if where == subdir and upto:
+                found[name] = upto[-1]
+        return found
+
+    @_locked
+    def shard(self, channel: str, subdir: str, digest: Digest) -> bytes:
+        """Return a shard of any generation."""
+        for (where, name), rows in self._find(channel).shards.items():
+            for number, known in rows:
+                if where == subdir and known == digest:
+                    return shards.shard(self.family(channel, subdir, name, number))
+        raise NoPackageError(f"{subdir} never had a shard {digest}")
+
+    @_locked
+    def generation(self, channel: str, number: int) -> Generation:
+        """Find a generation."""
+        found = self._find(channel).generations
+        if not 1 <= number <= len(found):
+            raise NoGenerationError(f"the channel {channel} has no generation {number}")
+        return found[number - 1]
+
+    @_locked
+    def generations(
+        self, channel: str, *, before: int | None = None, limit: int = 100
+    ) -> tuple[Generation, ...]:
+        """List generations, the newest first."""
+        found = self._find(channel).generations
+        end = len(found) if before is None else max(min(before - 1, len(found)), 0)
+        return tuple(reversed(found[max(end - limit, 0) : end]))
+
+    @_locked
+    def projects(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
+        """List projects."""
+        return self._matching(channel, text)[offset : offset + limit]
+
+    @_locked
+    def count_projects(self, channel: str, text: str = "") -> int:
+        """Count projects."""
+        return len(self._matching(channel, text))
+
+    @_locked
+    def dependents(self, channel: str, name: str, *, limit: int) -> tuple[str, ...]:
+        """List who depends on a name."""
+        needs = self._find(channel).needs.items()
+        return tuple(sorted({who for (who, _), wanted in needs if name in wanted})[:limit])
+
+    @_locked
+    def holders(self, sha256: Digest) -> tuple[Holder, ...]:
+        """List the places whose newest generation names a package file."""
+        return tuple(
+            Holder(name, spans[-1])
+            for name, channel in sorted(self._channels.items())
+            for _, spans in sorted(channel.entries.items())
+            if spans[-1].package.sha256 == sha256
+        )
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _find(self, channel: str) -> _Channel:
+        try:
+            return self._channels[channel]
+        except KeyError:
+            raise NoChannelError(f"there is no channel {channel[:80]!r}") from None
+
+    def _number(self, channel: str, at: int | None) -> int:
+        newest = len(self._find(channel).generations)
+        if at is not None and not 0 <= at <= newest:
+            raise NoGenerationError(f"the channel {channel} has no generation {at}")
+        return newest if at is None else at
+
+    def _at(self, channel: str, subdir: str, at: int | None) -> list[Entry]:
+        return self._find(channel).at(subdir, self._number(channel, at))
+
+    def _matching(self, channel: str, text: str) -> tuple[Project, ...]:
+        wanted = text.lower()
+        return tuple(
+            project
+            for _, project in sorted(self._find(channel).projects.items())
+            if project.packages and (wanted in project.name.lower() or wanted in project.summary.lower())
+        )

@@ -1,0 +1,16 @@
+"""Reads the file of named SQL statements."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import Final
+
+_NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def load(filename: str) -> dict[str, str]:
+    """Return the statements of a `.sql` file beside this module, by name."""
+    text = resources.files(__package__).joinpath(filename).read_text(encoding="utf-8")
+    _, *parts = _NAME.split(text)
+    return dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))

@@ -1,0 +1,247 @@
+"""What every Catalogue does, run on each."""
+
+import json
+
+import msgpack
+import pytest
+import zstandard
+
+from sluice.digest import Digest
+from sluice.package import PackageId
+from sluice_channel.catalogue import chained
+from sluice_channel.catalogues.memory import MemoryCatalogue
+from sluice_channel.catalogues.sqlite import SqliteCatalogue
+from sluice_channel.entry import Package, Patch, Publish, Unyank, Yank, canonical
+from sluice_channel.errors import ConflictError, NoChannelError, NoGenerationError, NoPackageError
+
+
+def package(filename, subdir="linux-64", *, salt="", depends=(), summary=""):
+    identifier = PackageId.parse(filename)
+    sha256 = Digest.of(f"{subdir}/{filename}{salt}".encode())
+    record = {
+        "name": identifier.name,
+        "version": identifier.version,
+        "build": identifier.build,
+        "build_number": 0,
+        "depends": list(depends),
+        "sha256": sha256.hex,
+        "md5": "0" * 32,
+        "size": 9,
+        "subdir": subdir,
+    }
+    return Package(sha256, 9, subdir, filename, canonical(record), "{}", canonical({"summary": summary}))
+
+
+A1, A2, B = (package(name) for name in ("a-1-0.conda", "a-2-0.conda", "b-1-0.tar.bz2"))
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def catalogue(request, tmp_path):
+    made = MemoryCatalogue() if request.param == "memory" else SqliteCatalogue(tmp_path / "c.sqlite")
+    made.create("main", now=1)
+    yield made
+    made.close()
+
+
+def publish(catalogue, *packages, now=10, channel="main"):
+    return catalogue.change(channel, [Publish(each) for each in packages], now=now)
+
+
+def names(entries):
+    return [entry.package.filename for entry in entries]
+
+
+def shard(catalogue, digest, subdir="linux-64"):
+    content = catalogue.shard("main", subdir, digest)
+    assert Digest.of(content) == digest
+    return msgpack.unpackb(zstandard.ZstdDecompressor().decompress(content))
+
+
+def test_a_new_channel_is_empty_and_made_once(catalogue):
+    assert catalogue.channel("main").generation == 0
+    assert list(catalogue.entries("main", "linux-64")) == []
+    assert catalogue.subdirs("main") == ()
+    publish(catalogue, A1)
+    assert catalogue.create("main", private=True, now=2).generation == 1
+    assert not catalogue.channel("main").private
+    catalogue.set_private("main", private=True)
+    assert catalogue.channel("main").private
+    catalogue.create("dev", now=3)
+    assert [state.name for state in catalogue.channels()] == ["dev", "main"]
+
+
+def test_an_unknown_channel_is_said_to_be_unknown(catalogue):
+    for call in (
+        lambda: catalogue.channel("other"),
+        lambda: catalogue.set_private("other", private=True),
+        lambda: publish(catalogue, A1, channel="other"),
+        lambda: catalogue.entry("other", "linux-64", "a-1-0.conda"),
+        lambda: catalogue.family("other", "linux-64", "a"),
+        lambda: list(catalogue.entries("other", "linux-64")),
+        lambda: catalogue.subdirs("other"),
+        lambda: catalogue.touched("other", "linux-64"),
+        lambda: catalogue.shards("other", "linux-64"),
+        lambda: catalogue.shard("other", "linux-64", A1.sha256),
+        lambda: catalogue.generation("other", 1),
+        lambda: catalogue.generations("other"),
+        lambda: catalogue.projects("other", limit=1),
+        lambda: catalogue.count_projects("other"),
+        lambda: catalogue.dependents("other", "a", limit=1),
+    ):
+        with pytest.raises(NoChannelError, match="other"):
+            call()
+
+
+def test_publishing_makes_one_generation_of_all(catalogue):
+    made = publish(catalogue, B, A1, now=5)
+    assert (made.number, made.made_at) == (1, 5)
+    assert names(catalogue.entries("main", "linux-64")) == ["a-1-0.conda", "b-1-0.tar.bz2"]
+    entry = catalogue.entry("main", "linux-64", "a-1-0.conda")
+    assert (entry.package, entry.indexed_at, entry.since, entry.until, entry.yanked) == (A1, 5, 1, None, None)
+    assert catalogue.package(A1.sha256) == A1
+    assert catalogue.package(A2.sha256) is None
+
+
+def test_publishing_again_changes_nothing(catalogue):
+    publish(catalogue, A1)
+    assert publish(catalogue, A1, now=20) is None
+    assert publish(catalogue, A1, A2, now=20).number == 2
+    assert catalogue.entry("main", "linux-64", "a-1-0.conda").indexed_at == 10
+
+
+def test_other_bytes_under_a_name_are_refused_and_nothing_of_the_rest_is_kept(catalogue):
+    publish(catalogue, A1)
+    with pytest.raises(ConflictError, match="build number"):
+        publish(catalogue, A2, package("a-1-0.conda", salt="other"))
+    assert catalogue.channel("main").generation == 1
+    assert names(catalogue.entries("main", "linux-64")) == ["a-1-0.conda"]
+    assert catalogue.package(A2.sha256) is None
+
+
+def test_every_generation_stays(catalogue):
+    publish(catalogue, A1)
+    publish(catalogue, A2, package("c-1-0.conda", "noarch"))
+    catalogue.change("main", [Yank("linux-64", "a-1-0.conda", "broken")], now=30)
+    assert names(catalogue.entries("main", "linux-64", 0)) == []
+    assert names(catalogue.entries("main", "linux-64", 1)) == ["a-1-0.conda"]
+    assert [entry.yanked for entry in catalogue.family("main", "linux-64", "a", 2)] == [None, None]
+    assert [entry.yanked for entry in catalogue.family("main", "linux-64", "a", 3)] == ["broken", None]
+    assert catalogue.subdirs("main", 1) == ("linux-64",)
+    assert catalogue.subdirs("main") == ("linux-64", "noarch")
+    assert [catalogue.touched("main", "noarch", at) for at in (0, 1, 2, 3)] == [0, 0, 2, 2]
+    with pytest.raises(NoGenerationError):
+        catalogue.touched("main", "noarch", 4)
+    with pytest.raises(NoPackageError):
+        catalogue.entry("main", "linux-64", "a-2-0.conda", 1)
+
+
+def test_yanking_hides_and_unyanking_shows(catalogue):
+    publish(catalogue, A1, A2)
+    yank = Yank("linux-64", "a-2-0.conda", "wrong pin")
+    assert catalogue.change("main", [yank], now=11).number == 2
+    assert catalogue.change("main", [yank], now=12) is None
+    seen = shard(catalogue, catalogue.shards("main", "linux-64")["a"])
+    assert list(seen["packages.conda"]) == ["a-1-0.conda"]
+    assert seen["removed"] == ["a-2-0.conda"]
+    with pytest.raises(ConflictError, match="wrong pin"):
+        publish(catalogue, A2)
+    assert catalogue.change("main", [Unyank("linux-64", "a-2-0.conda")], now=13).number == 3
+    assert "removed" not in shard(catalogue, catalogue.shards("main", "linux-64")["a"])
+    with pytest.raises(NoPackageError):
+        catalogue.change("main", [Yank("linux-64", "z-1-0.conda", "x")], now=14)
+
+
+def test_a_patch_changes_what_the_index_says_from_then_on(catalogue):
+    publish(catalogue, package("a-1-0.conda", depends=["b"]))
+    patch = Patch.of("linux-64", "a-1-0.conda", {"depends": ["b <2"], "md5": None})
+    assert catalogue.change("main", [patch], now=11).number == 2
+    assert catalogue.change("main", [patch], now=11) is None
+    entry = catalogue.entry("main", "linux-64", "a-1-0.conda")
+    assert entry.record()["depends"] == ["b <2"]
+    assert "md5" not in entry.record()
+    assert catalogue.entry("main", "linux-64", "a-1-0.conda", 1).record()["depends"] == ["b"]
+    assert catalogue.change("main", [Patch.of("linux-64", "a-1-0.conda", None)], now=12).number == 3
+    assert catalogue.entry("main", "linux-64", "a-1-0.conda").record()["depends"] == ["b"]
+
+
+def test_shards_of_every_generation_can_be_had(catalogue):
+    publish(catalogue, A1, B)
+    first = catalogue.shards("main", "linux-64")
+    publish(catalogue, A2)
+    second = catalogue.shards("main", "linux-64")
+    assert sorted(first) == ["a", "b"]
+    assert second["b"] == first["b"]
+    assert catalogue.shards("main", "linux-64", 1) == first
+    assert catalogue.shards("main", "linux-64", after=1) == {"a": second["a"]}
+    assert catalogue.shards("main", "linux-64", after=2) == {}
+    old = shard(catalogue, first["a"])
+    assert list(old["packages.conda"]) == ["a-1-0.conda"]
+    record = old["packages.conda"]["a-1-0.conda"]
+    assert record["sha256"] == bytes.fromhex(A1.sha256.hex)
+    assert record["indexed_timestamp"] == 10
+    assert list(shard(catalogue, second["a"])["packages.conda"]) == ["a-1-0.conda", "a-2-0.conda"]
+    assert list(shard(catalogue, second["b"])["packages"]) == ["b-1-0.tar.bz2"]
+    with pytest.raises(NoPackageError):
+        catalogue.shard("main", "noarch", first["a"])
+
+
+def test_generations_are_chained(catalogue):
+    publish(catalogue, A1, now=5)
+    catalogue.change("main", [Yank("linux-64", "a-1-0.conda", "x")], now=6)
+    publish(catalogue, B, now=7)
+    newest = catalogue.generations("main")
+    assert [each.number for each in newest] == [3, 2, 1]
+    assert catalogue.generations("main", before=3, limit=1) == (newest[1],)
+    assert catalogue.generation("main", 2) == newest[1]
+    before = None
+    for each in reversed(newest):
+        assert (each.changes, each.digest) == chained(before, json.loads(each.changes))
+        before = each.digest
+    assert json.loads(newest[0].changes) == [["publish", "linux-64", "b-1-0.tar.bz2", B.sha256.hex]]
+    for number in (0, 4, -1):
+        with pytest.raises(NoGenerationError):
+            catalogue.generation("main", number)
+
+
+def test_promotion_copies_no_package(catalogue):
+    publish(catalogue, A1)
+    catalogue.create("stable", now=2)
+    publish(catalogue, A1, channel="stable", now=30)
+    assert [(held.channel, held.entry.indexed_at) for held in catalogue.holders(A1.sha256)] == [
+        ("main", 10),
+        ("stable", 30),
+    ]
+    assert catalogue.holders(A2.sha256) == ()
+
+
+def test_projects_are_listed_searched_and_counted(catalogue):
+    publish(
+        catalogue,
+        package("zlib-1.10-0.conda", summary="Compression"),
+        package("zlib-1.9-0.conda", summary="old"),
+        package("a_b-1-0.conda", summary="100% sure"),
+        package("zlib-1.2-0.conda", "noarch"),
+        now=9,
+    )
+    listed = catalogue.projects("main", limit=10)
+    assert [(each.name, each.subdir, each.packages, each.version) for each in listed] == [
+        ("a_b", "linux-64", 1, "1"),
+        ("zlib", "linux-64", 2, "1.10"),
+        ("zlib", "noarch", 1, "1.2"),
+    ]
+    assert [each.name for each in catalogue.projects("main", "COMPRESS", limit=9)] == ["zlib"]
+    assert [each.name for each in catalogue.projects("main", "_", limit=9)] == ["a_b"]
+    assert [each.name for each in catalogue.projects("main", "%", limit=9)] == ["a_b"]
+    assert catalogue.count_projects("main", "zlib") == 2
+    assert [each.subdir for each in catalogue.projects("main", "zlib", limit=1, offset=1)] == ["noarch"]
+    catalogue.change("main", [Yank("linux-64", "a_b-1-0.conda", "x")], now=10)
+    assert catalogue.count_projects("main") == 2
+
+
+def test_who_depends_on_a_name_is_known(catalogue):
+    publish(catalogue, package("x-1-0.conda", depends=["a >=1", "b"]), package("y-1-0.conda", depends=["a"]))
+    assert catalogue.dependents("main", "a", limit=9) == ("x", "y")
+    assert catalogue.dependents("main", "a", limit=1) == ("x",)
+    catalogue.change("main", [Patch.of("linux-64", "x-1-0.conda", {"depends": []})], now=11)
+    assert catalogue.dependents("main", "a", limit=9) == ("y",)
+    assert catalogue.dependents("main", "b", limit=9) == ()
