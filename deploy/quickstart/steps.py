@@ -121,7 +121,7 @@ class Road:
         """Replay three answers from other prefixes than they were made in."""
         assert self._batch
         tasks = self._batch.to_replay()
-        command = [self._scheduler, "scheduler", "replay", *tasks, "--url", self._home.scheduler_url]
+        command = [self._scheduler, "replay", *tasks, "--url", self._home.scheduler_url]
         self._run(*command, "--root", str(self._home.replays), environment=self._bare())
         return {"tasks": tasks, "equal": True}
 

@@ -194,7 +194,6 @@ def test_an_answer_survives_kill_9_of_the_daemon(road, api):
     assert after["outputs"] == before["outputs"]
     scheduler = note["command"][0]
     replayed = road.sluice(
-        "scheduler",
         "replay",
         task,
         "--url",

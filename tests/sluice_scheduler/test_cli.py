@@ -18,7 +18,7 @@ def sluice(daemon):
     def run(*arguments, url=None):
         variables = {**os.environ, "SLUICE_SCHEDULER_URL": url or str(daemon.http.base_url), "COLUMNS": "160"}
         return subprocess.run(
-            [SLUICE, "scheduler", *arguments],
+            [SLUICE, *(() if arguments[0] == "replay" else ("scheduler",)), *arguments],
             capture_output=True,
             text=True,
             timeout=60,
@@ -104,10 +104,14 @@ def test_status_and_models(sluice):
 
 def test_every_command_and_setting_is_in_help():
     for name in ("serve", "submit", "status", "show", "cancel", "models", "replay"):
-        result = subprocess.run(
-            [SLUICE, "scheduler", name, "--help"], capture_output=True, text=True, check=True
-        )
-        assert "Usage" in result.stdout
+        words = [name] if name == "replay" else ["scheduler", name]
+        result = subprocess.run([SLUICE, *words, "--help"], capture_output=True, text=True, check=True)
+        assert f"Usage: sluice {' '.join(words)}" in result.stdout
+
+
+def test_replay_is_one_command_of_the_top_level():
+    result = subprocess.run([SLUICE, "scheduler", "replay"], capture_output=True, text=True, check=False)
+    assert (result.returncode, "No such command" in result.stderr) == (2, True)
 
 
 def test_settings_come_from_flag_then_variable_then_file_then_default(tmp_path):

@@ -146,7 +146,7 @@ def root(tmp_path_factory):
 def run(daemon, root, *tasks):
     url = str(daemon.http.base_url)
     return subprocess.run(
-        [SLUICE, "scheduler", "replay", *tasks, "--url", url, "--root", str(root), "--json"],
+        [SLUICE, "replay", *tasks, "--url", url, "--root", str(root), "--json"],
         capture_output=True,
         text=True,
         timeout=60,

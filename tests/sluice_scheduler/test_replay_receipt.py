@@ -50,7 +50,7 @@ class Answered:
         return self
 
     def replay(self, *more, root=None):
-        command = [SLUICE, "scheduler", "replay", str(self.file), "--json", "--root", str(root or self.root)]
+        command = [SLUICE, "replay", str(self.file), "--json", "--root", str(root or self.root)]
         done = subprocess.run(
             [*command, *map(str, more)], capture_output=True, text=True, timeout=60, check=False
         )
@@ -134,7 +134,7 @@ def test_an_answer_that_was_not_promised_says_so(answered):
 
 
 def test_input_belongs_to_a_receipt(answered):
-    command = [SLUICE, "scheduler", "replay", answered.task, "--input", str(answered.input)]
+    command = [SLUICE, "replay", answered.task, "--input", str(answered.input)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "--input belongs to a receipt" in done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from sluice_scheduler import canary
-from sluice_scheduler.cli import receipts, replay, serve, tasks
+from sluice_scheduler.cli import receipts, serve, tasks
 
 app = typer.Typer(
     help="Run prioritized PyTorch inference out of locked environments, and look at its tasks.",
@@ -21,5 +21,4 @@ app.command("cancel")(tasks.cancel)
 app.command("models")(tasks.models)
 app.command("receipt")(receipts.receipt)
 app.command("rotate-key")(receipts.rotate_key)
-app.command("replay")(replay.command)
 app.command("canary")(canary.command)

@@ -1,4 +1,4 @@
-"""`sluice scheduler replay`."""
+"""`sluice replay`, which this distribution adds to the `sluice` command."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def command(
     package and the numeric profile, runs the input in a fresh worker and compares the output. Exit status 0 only
     when all are equal; else the first link that differs is named: lock, package, tree, model, profile, input, output.
 
-    Example: sluice scheduler replay answer.receipt.json --input request.json --key keys.json
+    Example: sluice replay answer.receipt.json --input request.json --key keys.json
     """
     records = [_record(one, given, key, url, state) for one in answers]
     place = (root or platformdirs.user_cache_path("sluice") / "replay").absolute()

@@ -1,4 +1,4 @@
-"""The `sluice` command; other distributions add groups by the entry point group `sluice.commands`."""
+"""The `sluice` command; other distributions add commands and groups by the entry point group `sluice.commands`."""
 
 from __future__ import annotations
 
@@ -50,9 +50,13 @@ app.add_typer(receipt.app, name="receipt")
 
 
 def assemble() -> typer.Typer:
-    """Return the command with the groups of whatever distributions are installed."""
+    """Return the command with what other installed distributions add: groups (Typer) and commands (functions)."""
     for point in sorted(entry_points(group="sluice.commands"), key=lambda point: point.name):
-        app.add_typer(point.load(), name=point.name)
+        added = point.load()
+        if isinstance(added, typer.Typer):
+            app.add_typer(added, name=point.name)
+        else:
+            app.command(point.name)(added)
     return app
 
 
