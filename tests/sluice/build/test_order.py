@@ -9,8 +9,8 @@ from sluice.build import Output, Recipe, RecipeError, order
 NAMES = "abcdefgh"
 
 
-def recipe(name, needs=(), runs=(), directory=None):
-    output = Output(name, "1", "0", "noarch", frozenset(needs), frozenset(runs))
+def recipe(name, needs=(), runs=(), directory=None, build="0"):
+    output = Output(name, "1", build, "noarch", frozenset(needs), frozenset(runs))
     return Recipe(Path(directory or f"/recipes/{name}"), (output,), (), 0)
 
 
@@ -45,3 +45,13 @@ def test_a_circle_is_named():
 def test_two_makers_of_one_name_are_named():
     with pytest.raises(RecipeError, match="/two and /one both make a"):
         order([recipe("a", directory="/two"), recipe("a", directory="/one")])
+
+
+def test_one_name_in_two_builds_is_two_packages_which_both_come_before_their_user():
+    made = [
+        recipe("user", needs=["z"]),
+        recipe("z", directory="/old", build="pt113_0"),
+        recipe("z", directory="/new"),
+        recipe("base"),
+    ]
+    assert [str(item.directory) for item in order(made)] == ["/recipes/base", "/new", "/old", "/recipes/user"]

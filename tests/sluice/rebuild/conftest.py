@@ -18,6 +18,7 @@ from sluice.rebuild.elsewhere import Elsewhere
 from sluice.sources import Store
 from sluice.wheels import PinnedWheel, Target, WheelSet
 from sluice.wheels.manifest import dump
+from sluice.wheels.mark import UNMARKED
 
 
 def index(channel):
@@ -74,20 +75,21 @@ def recipe(place):
 def wheel_set(place, store):
     """Write a wheel set and put its wheels, {name: Requires-Dist}, into the store."""
 
-    def write(set_name, wheels, version="1.0"):
+    def write(set_name, wheels, version="1.0", stack="", mark=UNMARKED):
         pins = []
         for name, requires in wheels.items():
             data = _wheel(place / f"{name}.zip", name, version, requires)
-            pin = PinnedWheel(
-                canonicalize_name(name), version, f"{name}-{version}-py3-none-any.whl", Digest.of(data)
-            )
+            own = mark if name == stack else UNMARKED
+            filename = f"{name}-{version}-py3-none-any.whl"
+            pin = PinnedWheel(canonicalize_name(name), version, filename, Digest.of(data), mark=own)
             path = store.path(pin.source())
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             pins.append(pin)
         folder = place / "recipes" / set_name
         folder.mkdir(exist_ok=True)
-        dump(WheelSet(set_name, "1", Target(), "For a test.", tuple(pins)), folder / "wheels.toml")
+        of_set = version if stack else "1"
+        dump(WheelSet(set_name, of_set, Target(), "For a test.", tuple(pins), stack), folder / "wheels.toml")
         return folder
 
     return write

@@ -15,7 +15,8 @@ from sluice.errors import SluiceError
 from sluice.package import PackageNameError
 from sluice.rebuild import Provenance, RebuildError, Supply
 from sluice.testing import File, TinyPackage, index
-from sluice.wheels import import_set
+from sluice.wheels import import_set, import_sets
+from sluice.wheels.mark import Mark
 
 HOST = "requirements:\n  host: [tool]\n"
 
@@ -144,6 +145,44 @@ def test_a_wheel_set_in_another_order(wheel_set, bench, store, supply, place):
     (one,) = (place / "channel/noarch").glob("one-*.conda")
     with pytest.raises(RebuildError, match=r"pins one-1.0-py3-none-any.whl .* pins another of that name"):
         bench.package(one, place / "recipes", supply)
+
+
+def test_stacks_that_pin_different_files(wheel_set, bench, store, supply, place):
+    mark = Mark("cuda130", ("__cuda >=13",), 200)
+    new = wheel_set("stack-new", {"one": ["two[more]"], "two": ["one; extra == 'more'"]}, stack="one")
+    old = wheel_set("stack-old", {"one": [], "three": []}, version="0.9", stack="one", mark=mark)
+    import_sets([new, old], store, place / "channel", cache_dir=place / "cache/converted")
+    results = list(bench.everything([old, new], place / "channel"))
+    assert len(results) == 6
+    assert all(result.equal for result in results)
+    packages = sorted((place / "channel").glob("*/*.conda"))
+    assert len(packages) == 6
+    for package in packages:
+        assert bench.package(package, place / "recipes", supply).equal
+    (pins,) = (place / "channel/linux-64").glob("stack-old-*.conda")
+    wheel_set("stack-old", {"one": []}, version="0.9", stack="one", mark=mark)
+    with pytest.raises(RebuildError, match=r"stack-old/wheels.toml: not what stack-old-0.9-cuda130_h"):
+        bench.package(pins, place / "recipes", supply)
+    with pytest.raises(RebuildError, match=r"no wheel set in .* is called stack-old"):
+        bench.package(pins, new, supply)
+    wheel_set("stack-old", {"one": []}, version="0.9", stack="one")  # without the mark
+    (marked,) = (place / "channel/noarch").glob("one-0.9-cuda130_*.conda")
+    with pytest.raises(RebuildError, match=r"no wheel set in .* pins one-0.9"):
+        bench.package(marked, place / "recipes", supply)
+
+
+def test_what_is_built_on_demand_is_left_out_until_it_was_built(sluice, wheel_set, recipe, store, place):
+    import_set(wheel_set("few", {"one": []}), store, place / "channel", cache_dir=place / "cache/converted")
+    for folder in (wheel_set("large", {"two": []}, stack="two"), recipe("model", "true")):
+        (folder / "on-demand.txt").write_text("Large.\n")
+    end = ["not in the channel, left out (built on demand): large, model",
+           "1 of 1 packages equal"]  # fmt: skip
+    assert sluice("--all", "--channel-dir", "channel").stdout.splitlines()[2:] == end
+    assert sluice("--all").stdout.splitlines()[-1] == "1 of 1 packages equal"  # nor is it built for that
+    named = sluice("--all", "recipes/large", "recipes/few")
+    assert named.stdout.splitlines()[-1] == "3 of 3 packages equal"
+    said = json.loads(sluice("--all", "recipes/large", "--channel-dir", "channel", "--json").stdout)
+    assert (said["left_out"], said["packages"]) == (["large"], [])
 
 
 def test_a_first_package_that_the_channel_lacks(recipe, build, bench, wheel_set, place):

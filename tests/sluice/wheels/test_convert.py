@@ -7,7 +7,9 @@ from rattler import IndexJson, MatchSpec, PackageRecord, PathsJson
 from sluice.digest import Digest
 from sluice.pack import PLACEHOLDER
 from sluice.wheels import Target, WheelError, convert
-from sluice.wheels.convert import convert_wheel, write_alias, write_python_abi
+from sluice.wheels.convert import convert_wheel
+from sluice.wheels.generated import write_alias, write_python_abi
+from sluice.wheels.mark import Mark
 
 TARGET = Target()
 COMMANDS = """\
@@ -358,3 +360,18 @@ def test_python_abi_is_what_binary_packages_ask_for(opened, tmp_path):
     record = PackageRecord.from_index_json(tmp_path / "index.json")
     assert MatchSpec("python_abi 3.11.* *_cp311").matches(record)
     assert not MatchSpec("python_abi 3.11.* *_cp312").matches(record)
+
+
+def test_a_mark_shows_in_build_string_depends_and_record(wheel, opened, tmp_path):
+    path = wheel(tag="cp311-cp311-manylinux_2_28_x86_64").write()
+    plain = opened(convert(path, TARGET, tmp_path / "1"))
+    mark = Mark("cuda130", ("__cuda >=13",), 200)
+    package = opened(convert(path, TARGET, tmp_path / "2", mark=mark))
+    index = package.json("index.json")
+    assert index["build"].startswith("cuda130_py311h")
+    assert index["build"].endswith("_200")
+    assert index["build_number"] == 200
+    assert set(index["depends"]) - set(plain.json("index.json")["depends"]) == {"__cuda >=13"}
+    assert package.json("wheel.json")["mark"] == mark.document()
+    assert "mark" not in plain.json("wheel.json")
+    assert package.files == plain.files

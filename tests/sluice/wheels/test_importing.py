@@ -10,7 +10,9 @@ from sluice.progress import Silent
 from sluice.wheels import PinnedWheel, Target, WheelError, WheelSet, WheelSetError, import_set, import_sets
 from sluice.wheels.cache import staging
 from sluice.wheels.manifest import dump
+from sluice.wheels.mark import UNMARKED, Mark
 
+TARGET = Target()
 BINARY = "cp311-cp311-manylinux_2_17_x86_64"
 
 
@@ -35,14 +37,18 @@ def shelf():
 def pinned(shelf, tmp_path):
     """Write a wheels.toml for wheels and put them on the shelf."""
 
-    def write(name, *paths):
+    def write(name, *paths, stack="", mark=UNMARKED, target=TARGET):
         wheels = []
         for path in paths:
             project, version = path.name.split("-")[:2]
             shelf.files[path.name] = path
-            wheels.append(PinnedWheel(project.replace("_", "-"), version, path.name, Digest.of_file(path)))
+            own = mark if project == stack else UNMARKED
+            wheels.append(
+                PinnedWheel(project.replace("_", "-"), version, path.name, Digest.of_file(path), mark=own)
+            )
         folder = tmp_path / "sets" / name
-        dump(WheelSet(name, "1", Target(), name, tuple(wheels)), folder / "wheels.toml")
+        version = next((wheel.version for wheel in wheels if wheel.name == stack), "1")
+        dump(WheelSet(name, version, target, name, tuple(wheels), stack), folder / "wheels.toml")
         return folder
 
     return write
@@ -214,10 +220,41 @@ def test_a_channel_that_cannot_be_written_is_said_in_one_line(wheel, pinned, she
         import_set(folder, shelf, tmp_path / "channel", cache_dir=tmp_path / "cache")
 
 
-def test_sets_must_agree(wheel, pinned, shelf, tmp_path):
-    one = pinned("one", wheel(name="a", folder=tmp_path / "1").write())
-    two = pinned("two", wheel(name="a", files={"x.py": ""}, folder=tmp_path / "2").write())
-    with pytest.raises(WheelSetError, match="one and two pin different files of a"):
+def test_sets_that_pin_other_files_are_stacks_of_one_channel(wheel, pinned, shelf, tmp_path):
+    old = wheel(name="a", tag=BINARY, folder=tmp_path / "1").write()
+    new = wheel(name="a", version="2.0", tag=BINARY).write()
+    twin = wheel(name="a", version="2.0", tag="cp311-cp311-manylinux_2_28_x86_64").write()
+    shared = wheel(name="b").write()
+    sets = [
+        pinned("one", old, shared, stack="a"),
+        pinned("two", new, shared, stack="a"),
+        pinned("three", twin, shared, stack="a", mark=Mark("cuda130", ("__cuda >=13",), 200)),
+    ]
+    channel = tmp_path / "channel"
+    imported = import_sets(sets, shelf, channel, cache_dir=tmp_path / "cache")
+    names = sorted(path.name.rsplit("-", 2)[0] for path in imported.packages)
+    assert names == ["a", "a", "a", "b", "one", "python_abi", "three", "two"]
+    assert imported.converted == 4
+    assert (
+        import_sets(reversed(sets), shelf, channel, cache_dir=tmp_path / "cache").packages
+        == imported.packages
+    )
+
+
+def test_sets_for_other_targets_are_imported_apart(wheel, pinned, shelf, tmp_path):
+    one = pinned("one", wheel(name="a").write())
+    two = pinned("two", wheel(name="a").write(), target=Target("3.12"))
+    with pytest.raises(WheelSetError, match=r"two is for .*3\.12.*one for .*3\.11.*one after the other"):
+        import_sets([one, two], shelf, tmp_path / "channel", cache_dir=tmp_path / "cache")
+
+
+def test_sets_that_give_two_packages_of_one_name_are_refused(wheel, pinned, shelf, tmp_path):
+    # What differs is recorded inside, but decides neither `depends` nor the name.
+    asks = wheel(name="asks", metadata="Requires-Dist: has[fast]\n").write()
+    extra = 'Provides-Extra: fast\nRequires-Dist: c; extra == "fast"\n'
+    one = pinned("one", asks, wheel(name="has", metadata=extra).write())
+    two = pinned("two", asks, wheel(name="has", version="2.0", metadata=extra).write())
+    with pytest.raises(WheelSetError, match=r"^asks-1\.0-pyh.*\.conda: wheel sets give different packages"):
         import_sets([one, two], shelf, tmp_path / "channel", cache_dir=tmp_path / "cache")
 
 

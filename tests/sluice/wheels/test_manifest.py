@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from sluice.digest import Digest
 from sluice.sources import Pip, Url
 from sluice.wheels import PinnedWheel, Target, WheelSet, WheelSetError, load
-from sluice.wheels.importing import agreed
-from sluice.wheels.manifest import dump, dumps, parse
+from sluice.wheels.importing import agreeing
+from sluice.wheels.manifest import dump, dumps, is_on_demand, parse
+from sluice.wheels.mark import Mark
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 SHA = "a" * 64
@@ -78,6 +79,22 @@ BAD = {
     ),
     'version = "1.0"': ('version = "1.1"', "", "wheel 2.filename: a-1.0-py3-none-any.whl is not a 1.1"),
     'requirement = "b==2.0"': ('requirement = "b>=2"', "", "wheel 1.requirement: 'b>=2' is not of the form"),
+    'summary = "A set"\n': (
+        'summary = "A set"\nstack = "a"\n',
+        "",
+        "x.toml: wheel set demo: its stack is 'a' 1, which it does not pin",
+    ),
+    f'sha256 = "{SHA}"\nurls': (
+        f'sha256 = "{SHA}"\nlabel = "CUDA"\nurls',
+        "",
+        "wheel 1: label 'CUDA' is not",
+    ),
+    'requirement = "b==2.0"\n': (
+        'requirement = "b==2.0"\ndepends = ["python"]\n',
+        "",
+        "wheel 1: depends 'python' is not on a virtual package",
+    ),
+    "[[wheel]]\n": ("[[wheel]]\nbuild_number = -1\n", "", "wheel 1: build_number '-1' is not a whole number"),
     "https://": ("file://", "", "wheel 1.urls: not a list of http"),
     "urls =": ("url =", "", "wheel 1: unknown key 'url'"),
 }
@@ -92,6 +109,20 @@ def test_a_wrong_key_is_named_with_its_file(old):
         parse(text.encode(), "x.toml")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_mark_and_a_stack_are_read_and_written_again(tmp_path):
+    marked = """label = "cuda130"\ndepends = ["__cuda >=13"]\nbuild_number = 200\n"""
+    text = GOOD.replace('name = "demo"', 'name = "demo-cuda"').replace('version = "1"', 'version = "2.0"')
+    text = text.replace('"A set"\n', '"A set"\nstack = "b"\n').replace('"b==2.0"\n', f'"b===2.0"\n{marked}')
+    wheels = parse(text.encode(), "demo")
+    assert (wheels.stack, wheels.wheels[1].mark) == ("b", Mark("cuda130", ("__cuda >=13",), 200))
+    assert wheels.wheels[0].mark.document() == {}
+    dump(wheels, tmp_path / "wheels.toml")
+    assert load(tmp_path) == wheels
+    assert marked in (tmp_path / "wheels.toml").read_text()
+    with pytest.raises(WheelSetError, match="cannot have the name of one of its packages"):
+        parse(text.replace("demo-cuda", "b").encode(), "demo")
 
 
 def test_one_project_cannot_be_pinned_twice():
@@ -116,10 +147,14 @@ def test_a_set_without_wheels_and_a_missing_file_are_errors(tmp_path):
 def test_the_recipes_agree_and_are_written_as_the_tool_writes_them():
     paths = sorted(RECIPES.glob("*/wheels.toml"))
     sets = [load(path) for path in paths]
-    assert {"pytorch-cpu", "model-runtime", "model-training", "build-tools", "service-runtime"} <= {
-        wheels.name for wheels in sets
+    together = {
+        wheels.name for path, wheels in zip(paths, sets, strict=True) if not is_on_demand(path.parent)
     }
-    assert agreed(sets)
+    assert together == {"pytorch-cpu", "model-runtime", "model-training", "build-tools", "service-runtime"}
+    assert len(agreeing([wheels for wheels in sets if wheels.name in together])) == 1
+    stacks = {wheels.name: wheels.version for wheels in sets if wheels.stack}
+    assert stacks == {"pytorch-cpu": "2.13.0", "pytorch-cuda130": "2.13.0", "pytorch-113": "1.13.1"}
+    assert len(agreeing(sets)) == 3
     for path, wheels in zip(paths, sets, strict=True):
         assert path.read_text() == dumps(wheels)
         assert path.parent.name == wheels.name

@@ -5,7 +5,9 @@ from packaging.requirements import Requirement
 
 from sluice.digest import Digest
 from sluice.wheels import PinError, PinnedWheel, Target, load
-from sluice.wheels.pin import closure, main, requirements
+from sluice.wheels.mark import Mark
+from sluice.wheels.pin import closure, main
+from sluice.wheels.wanted import read
 
 
 @pytest.fixture
@@ -53,6 +55,61 @@ def test_sets_are_pinned_together_with_what_they_need(index, tmp_path, capsys):
     assert str(tmp_path) not in (one / "wheels.toml").read_text()
 
 
+def test_another_stack_is_pinned_by_itself_and_marked(index, tmp_path):
+    index(name="torch", version="9.1+cpu")
+    cuda = index(name="torch", version="9.1", metadata="Requires-Dist: driver\n")
+    index(name="driver", tag="py3-none-manylinux2014_x86_64")
+    index(name="torch", version="8.0")
+    index(name="lib", version="1.5")
+    index(name="lib", version="2.0")
+    (tmp_path / "held.txt").write_text("lib==2.0\n")
+    plain = recipe(tmp_path, "plain", "torch==9.1\nlib\n")
+    gpu = recipe(
+        tmp_path, "gpu", 'torch===9.1 --label cuda130 --depends "__cuda >=13" --build-number 200\nlib\n'
+    )
+    old = recipe(tmp_path, "old", "torch===8.0\nlib<2 # as it says\n")
+    for folder in (gpu, old):
+        (folder / "on-demand.txt").write_text("Large.\n")
+    assert main(["--constraint", str(tmp_path / "held.txt"), str(old), str(gpu), str(plain)]) == 0
+
+    def pinned(folder):
+        return {wheel.name: wheel.version for wheel in load(folder).wheels}
+
+    assert pinned(plain) == {"lib": "2.0", "torch": "9.1+cpu"}
+    assert pinned(gpu) == {"driver": "1.0", "lib": "2.0", "torch": "9.1"}
+    assert pinned(old) == {"lib": "1.5", "torch": "8.0"}
+    assert [load(folder).stack for folder in (plain, gpu, old)] == ["torch"] * 3
+    torch = load(gpu).wheels[-1]
+    assert (torch.filename, torch.requirement, torch.urls) == (cuda.name, "torch===9.1", ())
+    assert torch.mark == Mark("cuda130", ("__cuda >=13",), 200)
+
+
+def test_a_stack_called_like_its_package_is_refused(index, tmp_path, capsys):
+    index(name="torch", version="8.0")
+    folder = recipe(tmp_path, "pytorch", "torch==8.0\n")
+    assert main([str(folder)]) == 1
+    assert capsys.readouterr().err == (
+        "wheel set pytorch: a stack cannot have the name of one of its packages\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a==1 --label", "'--label' has no value"),
+        ("a==1 --lable x", "'--lable' is not --label"),
+        ("a==1 --label x --label y", "'--label' is not --label, --depends or --build-number, once each"),
+        ("a==1 --depends python", "not on a virtual package"),
+        ("a==1 --build-number many", "invalid literal"),
+        ("a==1 --label 'x", "No closing quotation"),
+    ],
+)
+def test_a_mark_that_is_none_is_named(tmp_path, line, message):
+    folder = recipe(tmp_path, "one", f"{line}\n")
+    with pytest.raises(PinError, match=f"requirements.in:1: .*{message}"):
+        read(folder / "requirements.in")
+
+
 def test_a_constraint_holds_a_project_back(index, tmp_path):
     index(name="lib", version="1.5")
     index(name="lib", version="2.0")
@@ -73,10 +130,10 @@ def test_what_cannot_be_resolved_writes_nothing(index, tmp_path, capsys):
 def test_a_bad_line_is_named(tmp_path):
     folder = recipe(tmp_path, "one", "good\n-r other.txt\n")
     with pytest.raises(PinError, match=r"requirements\.in:2: not a requirement: '-r other\.txt'"):
-        requirements(folder / "requirements.in")
+        read(folder / "requirements.in")
     (folder / "requirements.in").write_text("# nothing\n")
     with pytest.raises(PinError, match="names no requirement"):
-        requirements(folder / "requirements.in")
+        read(folder / "requirements.in")
 
 
 def test_no_folder_is_a_usage_error(tmp_path, capsys):

@@ -5,36 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 
-from sluice.build.recipe import Recipe, RecipeError
+from sluice.build.recipe import Output, Recipe, RecipeError
 
 
 def order(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
     """Sort recipes so that each comes after those it builds with or runs with; else by name.
 
+    Several may make packages of one name that differ in version or build: the same model for two stacks.
+
     Raises:
-        RecipeError: they need each other in a circle, or two make a package of the same name.
+        RecipeError: they need each other in a circle, or two make the same package.
 
     """
-    makers: dict[str, Recipe] = {}
     by_name = sorted(recipes, key=lambda recipe: (recipe.name, str(recipe.directory)))
-    for recipe in by_name:
-        for name in sorted(recipe.names):
-            if name in makers:
+    packages: dict[tuple[str, str, str], Recipe] = {}
+    makers: dict[str, set[int]] = {}
+    for number, recipe in enumerate(by_name):
+        for output in recipe.outputs:
+            other = packages.setdefault(_key(output), recipe)
+            if other is not recipe:
                 raise RecipeError(
-                    f"{recipe.directory} and {makers[name].directory} both make {name}; build one of them"
+                    f"{recipe.directory} and {other.directory} both make {output.name}; build one of them"
                 )
-            makers[name] = recipe
-    sorter: TopologicalSorter[str] = TopologicalSorter()
-    for recipe in by_name:
-        needed = {makers[name].name for name in recipe.uses if name in makers}
-        sorter.add(recipe.name, *sorted(needed))
+            makers.setdefault(output.name, set()).add(number)
+    sorter: TopologicalSorter[int] = TopologicalSorter()
+    for number, recipe in enumerate(by_name):
+        needed = set[int]().union(*(makers[name] for name in recipe.uses if name in makers))
+        sorter.add(number, *sorted(needed))
     ready: list[Recipe] = []
     try:
         sorter.prepare()
     except CycleError as error:
-        raise RecipeError(f"these recipes need each other: {' -> '.join(error.args[1])}") from error
+        circle = " -> ".join(by_name[number].name for number in error.args[1])
+        raise RecipeError(f"these recipes need each other: {circle}") from error
     while sorter.is_active():
-        names = sorted(sorter.get_ready())
-        ready += [makers[name] for name in names]
-        sorter.done(*names)
+        numbers = sorted(sorter.get_ready())
+        ready += [by_name[number] for number in numbers]
+        sorter.done(*numbers)
     return tuple(ready)
+
+
+def _key(output: Output) -> tuple[str, str, str]:
+    return output.name, output.version, output.build

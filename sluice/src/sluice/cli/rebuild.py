@@ -26,6 +26,7 @@ from sluice.rebuild.locate import RECIPE, WHEELS, folders
 from sluice.settings import Settings
 from sluice.sources import Store, Url, url
 from sluice.wheels import import_sets
+from sluice.wheels.manifest import is_on_demand
 
 
 def command(
@@ -78,7 +79,7 @@ def command(
         bench = Bench(RattlerBuild(), Store(root / "sources"), indexer(), elsewhere, shown, keep)
         if everything:
             given = [Path(target) for target in targets or ()]
-            results = _all(bench, given or _known(recipes), channel_dir, root, work, shown)
+            results = _all(bench, given or _known(recipes, channel_dir), channel_dir, root, work, shown)
         else:
             results = _each(
                 bench, targets or [], channel_dir, recipes, work, Digest(sha256) if sha256 else None
@@ -94,11 +95,12 @@ def command(
         raise typer.Exit(1)
 
 
-def _known(recipes: Path) -> list[Path]:
+def _known(recipes: Path, channel: Path | None) -> list[Path]:
     found = sorted({*folders(recipes, RECIPE), *folders(recipes, WHEELS)})
     if not found:
         raise RebuildError(f"{recipes}: no folder there has a {RECIPE} or a {WHEELS}")
-    return found
+    # Where there is no channel yet all of them would be built, so what is on demand must be named.
+    return found if channel else [path for path in found if not is_on_demand(path)]
 
 
 def _all(
@@ -154,6 +156,7 @@ def _report(rows: list[Rebuilt], bench: Bench, *, json: bool) -> None:
             {
                 "equal": all(row.equal for row in rows),
                 "conditions": bench.elsewhere.conditions(),
+                "left_out": bench.left_out,
                 "packages": [_document(row) for row in rows],
             }
         )
@@ -166,6 +169,9 @@ def _report(rows: list[Rebuilt], bench: Bench, *, json: bool) -> None:
         out.print(line, markup=False, style=None if row.equal else "red")
         for tool, (was, now) in row.tools.items():
             out.print(f"{'':{width}}  {tool}: was {was}, is {now}", markup=False, style="dim")
+    if bench.left_out:
+        names = ", ".join(bench.left_out)
+        out.print(f"not in the channel, left out (built on demand): {names}", markup=False, style="dim")
     different = sum(not row.equal for row in rows)
     if not different:
         out.print(f"{len(rows)} of {len(rows)} packages equal")

@@ -18,11 +18,12 @@ from sluice.rebuild import locate
 from sluice.rebuild.contents import Difference, first_difference
 from sluice.rebuild.elsewhere import Elsewhere
 from sluice.rebuild.errors import RebuildError
-from sluice.rebuild.provenance import FromRecipe, FromWheel, Generated, Needed, Provenance
+from sluice.rebuild.provenance import FromRecipe, FromSet, FromWheel, Generated, Needed, Provenance
 from sluice.rebuild.supply import Supply
 from sluice.sources import Store
-from sluice.wheels import PinnedWheel, load
-from sluice.wheels.importing import agreed
+from sluice.wheels import PinnedWheel, WheelSet, load
+from sluice.wheels.importing import agreeing, merged
+from sluice.wheels.manifest import dumps, is_on_demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Bench:
     elsewhere: Elsewhere
     progress: Progress = field(default_factory=Silent)
     keep: Path | None = None
+    left_out: list[str] = field(default_factory=list)  # on demand, and the channel has nothing of it
     _numbers: Iterator[int] = field(default_factory=count)
 
     def package(self, path: Path, recipes: Path, supply: Supply) -> Rebuilt:
@@ -72,6 +74,8 @@ class Bench:
                 made = self._wheels(
                     [wheel], companions, found.origin.target.python, found.origin.target.subdir
                 )
+            case FromSet():
+                made = self._stack(locate.wheel_set(found.package, found.origin, recipes))
             case Generated():
                 made = self._generated(found.origin)
         name = f"{found.subdir}/{path.name}"
@@ -85,15 +89,28 @@ class Bench:
     def everything(self, directories: Iterable[Path], channel: Path) -> Iterator[Rebuilt]:
         """Make all packages of recipes and wheel sets again; the first ones lie in a channel directory.
 
+        What is built on demand and was not built is left out, and noted.
+
         Raises:
             RebuildError: a first package is missing, or its recipe has changed since it was built.
             SluiceError: a second build failed.
 
         """
         shuffle = random.Random(self.elsewhere.seed).shuffle  # noqa: S311 - an order, not a secret
-        sets = [path for path in directories if (path / locate.WHEELS).is_file()]
-        others = [path for path in directories if path not in sets]
+        given = list(directories)
+        sets = [path for path in given if (path / locate.WHEELS).is_file()]
+        others = [path for path in given if path not in sets]
         recipes = list(self.builder.describe(others)) if others else []
+        absent = [path for path in sets if is_on_demand(path) and not locate.has_stack(channel, path)]
+        absent += [
+            recipe.directory
+            for recipe in recipes
+            if is_on_demand(recipe.directory)
+            and not any((channel / name).exists() for name in _names(recipe))
+        ]
+        self.left_out += sorted(path.name for path in absent)
+        sets = [path for path in sets if path not in absent]
+        recipes = [recipe for recipe in recipes if recipe.directory not in absent]
         planned = [(recipe, *self._first(recipe, channel)) for recipe in recipes]
         shuffle(planned)
         if sets:
@@ -108,8 +125,7 @@ class Bench:
         """Return the packages that a recipe made in a channel, and what was installed to build them."""
         firsts: dict[str, Path] = {}
         needed: set[Needed] = set()
-        for output in recipe.outputs:
-            name = f"{output.subdir}/{output.name}-{output.version}-{output.build}.conda"
+        for name in _names(recipe):
             firsts[name] = channel / name
             if not firsts[name].is_file():
                 raise RebuildError(
@@ -145,14 +161,19 @@ class Bench:
     def _sets(
         self, sets: list[Path], channel: Path, shuffle: Callable[[list[Any]], None]
     ) -> Iterator[Rebuilt]:
-        loaded = [load(path) for path in sets]
-        wheels = list(agreed(loaded))
-        shuffle(wheels)
-        target = loaded[0].target
-        every = {str(wheel.name): wheel for wheel in wheels}
-        made = self._wheels(wheels, every, target.python, target.subdir, whole=True)
-        for name, path in sorted(made.items()):
-            yield self._compared(name, channel / name, path)
+        given = set[str]()  # what two stacks share is made again once
+        for group in agreeing([load(path) for path in sets]):
+            wheels = list(merged(group))
+            every = {str(wheel.name): wheel for wheel in wheels}
+            shuffle(wheels)
+            target = group[0].target
+            made = self._wheels(wheels, every, target.python, target.subdir, whole=True)
+            for wheel_set in filter(lambda each: each.stack, group):
+                made |= self._stack(wheel_set)
+            for name, path in sorted(made.items()):
+                if name not in given:
+                    given.add(name)
+                    yield self._compared(name, channel / name, path)
 
     def _wheels(
         self,
@@ -170,11 +191,26 @@ class Bench:
             "kind": "wheels",
             "out": str(self._folder()),
             "target": {"python": python, "subdir": subdir},
-            "wheels": [{"path": files[wheel.sha256], "sha256": wheel.sha256.hex} for wheel in wheels],
+            "wheels": [
+                {"path": files[wheel.sha256], "sha256": wheel.sha256.hex, "mark": wheel.mark.document()}
+                for wheel in wheels
+            ],
             "files": {name: files[wheel.sha256] for name, wheel in companions.items()},
             "whole": whole,
         }
         with self.progress.step("convert wheels again", len(wheels)) as step:
+            return _named(self.elsewhere.run(request, step))
+
+    def _stack(self, wheel_set: WheelSet) -> dict[str, Path]:
+        paths = self.store.fetch_all(wheel_set.sources(), self.progress)
+        pairs = zip(wheel_set.wheels, paths, strict=True)
+        request = {
+            "kind": "stack",
+            "out": str(self._folder()),
+            "set": dumps(wheel_set),
+            "files": {str(wheel.name): str(path.resolve()) for wheel, path in pairs},
+        }
+        with self.progress.step(f"pin {wheel_set.name} again", len(paths)) as step:
             return _named(self.elsewhere.run(request, step))
 
     def _generated(self, origin: Generated) -> dict[str, Path]:
@@ -208,6 +244,12 @@ class Bench:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
         return result
+
+
+def _names(recipe: Recipe) -> list[str]:
+    return [
+        f"{output.subdir}/{output.name}-{output.version}-{output.build}.conda" for output in recipe.outputs
+    ]
 
 
 def _named(made: list[dict[str, Any]]) -> dict[str, Path]:

@@ -11,8 +11,8 @@ from sluice.build import localtree
 from sluice.digest import Digest
 from sluice.package import PackageId
 from sluice.rebuild.errors import RebuildError
-from sluice.rebuild.provenance import FromRecipe, FromWheel
-from sluice.wheels import PinnedWheel, load
+from sluice.rebuild.provenance import FromRecipe, FromSet, FromWheel
+from sluice.wheels import PinnedWheel, WheelSet, load
 
 RECIPE = "recipe.yaml"
 WHEELS = "wheels.toml"
@@ -91,7 +91,7 @@ def pinned_wheel(
     """
     sets = [load(path) for path in folders(recipes, WHEELS)]
     wheels = [wheel for each in sets for wheel in each.wheels if each.target == origin.target]
-    found = [wheel for wheel in wheels if wheel.sha256 == origin.sha256]
+    found = [wheel for wheel in wheels if (wheel.sha256, wheel.mark) == (origin.sha256, origin.mark)]
     if not found:
         other = next((wheel for wheel in wheels if wheel.filename == origin.filename), None)
         but = f"; {recipes} pins another of that name, sha256 {other.sha256.short}" if other else ""
@@ -99,6 +99,33 @@ def pinned_wheel(
             f"{package}: no wheel set in {recipes} pins {origin.filename} with sha256 {origin.sha256.short}{but}"
         )
     return found[0], _companions(package, origin, wheels, recipes)
+
+
+def wheel_set(package: PackageId, origin: FromSet, recipes: Path) -> WheelSet:
+    """Return the wheel set that a stack's package was made from, unchanged since.
+
+    Raises:
+        RebuildError: there is none of its name, or it has changed.
+
+    """
+    name = origin.wheel_set.name
+    for folder in folders(recipes, WHEELS):
+        found = load(folder)
+        if found.name == name:
+            if found != origin.wheel_set:
+                raise RebuildError(
+                    f"{folder / WHEELS}: not what {package} was made from; check out that state of the recipes"
+                )
+            return found
+    raise RebuildError(
+        f"{package}: no wheel set in {recipes} is called {name}; say where it is with --recipes"
+    )
+
+
+def has_stack(channel: Path, folder: Path) -> bool:
+    """Tell whether a channel directory has the package of a wheel set's stack, of whatever build."""
+    found = load(folder)
+    return any((channel / found.target.subdir).glob(f"{found.name}-{found.version}-*.conda"))
 
 
 def _companions(

@@ -28,7 +28,11 @@ from sluice.errors import SluiceError
 from sluice.progress import Step
 from sluice.sources import Store
 from sluice.wheels import Target
-from sluice.wheels.convert import convert_wheel, survey, write_alias, write_python_abi
+from sluice.wheels.convert import convert_wheel, decide, survey
+from sluice.wheels.depends import Companions
+from sluice.wheels.generated import Part, write_alias, write_python_abi, write_stack
+from sluice.wheels.manifest import parse
+from sluice.wheels.mark import Mark
 from sluice.wheels.metadata import DistMetadata
 
 
@@ -84,20 +88,29 @@ def _recipe(request: dict[str, Any]) -> list[Path]:
     return list(workshop.build(Path(request["directory"]), Path(request["channel"]), _Telling()))
 
 
-def _wheels(request: dict[str, Any]) -> list[Path]:
-    out, target = Path(request["out"]), Target(**request["target"])
+def _companions(request: dict[str, Any]) -> Companions:
     files = {canonicalize_name(name): Path(path) for name, path in request["files"].items()}
-    made: list[Path] = []
-    needs_abi = False
 
     def companions(name: NormalizedName) -> DistMetadata | None:
         return survey(files[name]).metadata if name in files else None
 
+    return companions
+
+
+def _wheels(request: dict[str, Any]) -> list[Path]:
+    out, target, companions = Path(request["out"]), Target(**request["target"]), _companions(request)
+    made: list[Path] = []
+    needs_abi = False
     for wheel in request["wheels"]:
         path = Path(wheel["path"])
         _say("describe", text=path.name)
         converted = convert_wheel(
-            path, target, lambda subdir: out / subdir, sha256=Digest(wheel["sha256"]), companions=companions
+            path,
+            target,
+            lambda subdir: out / subdir,
+            sha256=Digest(wheel["sha256"]),
+            companions=companions,
+            mark=Mark.parse(wheel["mark"]),
         )
         made += [converted.path, *write_alias(converted.path, out / "noarch")]
         needs_abi |= converted.needs_abi
@@ -105,6 +118,24 @@ def _wheels(request: dict[str, Any]) -> list[Path]:
     if needs_abi and request["whole"]:
         made.append(write_python_abi(target, out / "noarch"))
     return made
+
+
+def _stack(request: dict[str, Any]) -> list[Path]:
+    """Write a stack's package from its wheels alone: they are looked at again, but not converted."""
+    wheel_set, companions = parse(request["set"].encode(), "the request"), _companions(request)
+    out = Path(request["out"]) / wheel_set.target.subdir
+    parts: list[Part] = []
+    needs_abi = False
+    for wheel in wheel_set.wheels:
+        path = Path(request["files"][str(wheel.name)])
+        _say("describe", text=path.name)
+        identity, seconds = decide(
+            path, wheel_set.target, sha256=wheel.sha256, companions=companions, mark=wheel.mark
+        )
+        parts.append(Part(identity.package, seconds))
+        needs_abi |= not identity.relocatable
+        _say("advance", amount=1)
+    return [write_stack(wheel_set, parts, out, needs_abi=needs_abi)]
 
 
 def _generated(request: dict[str, Any]) -> list[Path]:
@@ -129,7 +160,7 @@ def main() -> NoReturn:
     locale.setlocale(locale.LC_ALL, "")
     pack.THREADS = request["threads"]  # this process has no other purpose
     _end_with_parent()
-    kinds = {"recipe": _recipe, "wheels": _wheels, "generated": _generated}
+    kinds = {"recipe": _recipe, "wheels": _wheels, "stack": _stack, "generated": _generated}
     status = 0
     try:
         made = kinds[request["kind"]](request)

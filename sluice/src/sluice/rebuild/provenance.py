@@ -16,14 +16,25 @@ from sluice.errors import SluiceError
 from sluice.package import PackageId
 from sluice.rebuild.errors import RebuildError
 from sluice.rebuild.members import component, opened, tar
-from sluice.wheels import Target
+from sluice.wheels import Target, WheelSet
+from sluice.wheels.generated import SET
 from sluice.wheels.identity import CONVERTER
+from sluice.wheels.manifest import parse
+from sluice.wheels.mark import Mark
 from sluice.wheels.names import aliases
 
 MAX_MEMBER = 16 << 20  # bytes of one description
 MAX_MEMBERS = 100_000
 _SUBDIR = re.compile(r"[a-z0-9]+(-[a-z0-9_]+)?")
-_READ = ("index.json", "wheel.json", NAME, "recipe/recipe.yaml", "recipe/rendered_recipe.yaml")
+_READ = (
+    "index.json",
+    "wheel.json",
+    SET,
+    "wheels.toml",
+    NAME,
+    "recipe/recipe.yaml",
+    "recipe/rendered_recipe.yaml",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class FromWheel:
     sha256: Digest
     target: Target
     extras: dict[str, str]  # other wheels whose extras are in `depends` -> version
+    mark: Mark  # what the wheel's set said of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +81,19 @@ class Generated:
 
 
 @dataclass(frozen=True, slots=True)
+class FromSet:
+    """Written beside the conversions of a stack: pins every package of it."""
+
+    wheel_set: WheelSet
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """A package and what it was made from."""
 
     package: PackageId
     subdir: str
-    origin: FromRecipe | FromWheel | Generated
+    origin: FromRecipe | FromWheel | FromSet | Generated
 
     @classmethod
     def read(cls, path: Path) -> Provenance:
@@ -107,6 +126,10 @@ class Provenance:
                 return cls(package, subdir, _from_recipe(name, texts, files))
             if "wheel.json" in texts:
                 return cls(package, subdir, _from_wheel(name, json.loads(texts["wheel.json"])))
+            if SET in texts:
+                _format(name, json.loads(texts[SET]))
+                wheel_set = parse(texts["wheels.toml"], f"{name}: info/wheels.toml")
+                return cls(package, subdir, FromSet(wheel_set))
             if found := _generated(package, index):
                 return cls(package, subdir, found)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
@@ -156,18 +179,23 @@ def _from_recipe(name: str, texts: dict[str, bytes], files: dict[str, str]) -> F
     return FromRecipe(record, texts["recipe/recipe.yaml"].decode(), files, environment)
 
 
-def _from_wheel(name: str, document: dict[str, Any]) -> FromWheel:
+def _format(name: str, document: dict[str, Any]) -> None:
     if (document["format"], document["converter"]) != (1, CONVERTER):
         raise RebuildError(
             f"{name}: was made by converter {str(document['converter'])[:20]}, this is {CONVERTER};"
             " rebuild it with the Sluice that made it"
         )
+
+
+def _from_wheel(name: str, document: dict[str, Any]) -> FromWheel:
+    _format(name, document)
     try:
         target = Target(str(document["target"]["python"]), str(document["target"]["subdir"]))
+        mark = Mark.parse(document.get("mark", {}))
     except SluiceError as error:
         raise RebuildError(f"{name}: {error}") from error
     extras = {str(key): str(value) for key, value in document["extras_of"].items()}
-    return FromWheel(str(document["filename"]), Digest(str(document["sha256"])), target, extras)
+    return FromWheel(str(document["filename"]), Digest(str(document["sha256"])), target, extras, mark)
 
 
 def _generated(package: PackageId, index: dict[str, Any]) -> Generated | None:

@@ -25,6 +25,7 @@ from sluice.digest import Digest
 from sluice.pack import LEVEL, ZSTD, to_json
 from sluice.wheels import names
 from sluice.wheels.identity import CONVERTER
+from sluice.wheels.mark import UNMARKED, Mark
 from sluice.wheels.target import Target
 
 
@@ -50,9 +51,11 @@ def _tables() -> str:
     return hashlib.sha256(inspect.getsource(names).encode()).hexdigest()
 
 
-def key(wheel: Digest, target: Target) -> str:
+def key(wheel: Digest, target: Target, mark: Mark = UNMARKED) -> str:
     """Return the name of an entry's folder."""
-    inputs = [wheel.hex, target.python, target.subdir, CONVERTER, _tables(), LEVEL, ZSTD]
+    inputs: list[object] = [wheel.hex, target.python, target.subdir, CONVERTER, _tables(), LEVEL, ZSTD]
+    if mark != UNMARKED:
+        inputs.append(mark.document())
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 

@@ -10,8 +10,7 @@ from typing import IO, cast
 from packaging.utils import NormalizedName
 
 from sluice.digest import Digest
-from sluice.pack import CondaWriter, PackError, conda_writer, to_json
-from sluice.package import PackageId
+from sluice.pack import CondaWriter, PackError, conda_writer
 from sluice.wheels.depends import Companions, nobody
 from sluice.wheels.errors import RequirementError, WheelError
 from sluice.wheels.identity import Identity, identify
@@ -23,8 +22,8 @@ from sluice.wheels.layout import (
     is_script_for_python,
     with_placeholder,
 )
+from sluice.wheels.mark import UNMARKED, Mark
 from sluice.wheels.metadata import DistMetadata
-from sluice.wheels.names import aliases
 from sluice.wheels.target import Target
 from sluice.wheels.wheelfile import WheelFile, open_wheel
 
@@ -79,12 +78,13 @@ def convert(
     *,
     sha256: Digest | None = None,
     companions: Companions = nobody,
+    mark: Mark = UNMARKED,
     on_bytes: OnBytes | None = None,
 ) -> Path:
     """Convert a wheel and return the `.conda` in `out_dir`; the same wheel always gives the same bytes.
 
     `sha256` is the wheel's pinned digest. `companions` gives the metadata of other pinned wheels, for
-    extras that this one asks of them. `on_bytes` is told the size of each piece as it
+    extras that this one asks of them; `mark` is what its set says of it. `on_bytes` is told the size of each piece as it
     is unpacked, and may raise to stop.
 
     Raises:
@@ -92,7 +92,7 @@ def convert(
 
     """
     return convert_wheel(
-        wheel, target, lambda _: out_dir, sha256=sha256, companions=companions, on_bytes=on_bytes
+        wheel, target, lambda _: out_dir, sha256=sha256, companions=companions, mark=mark, on_bytes=on_bytes
     ).path
 
 
@@ -103,20 +103,59 @@ def convert_wheel(
     *,
     sha256: Digest | None = None,
     companions: Companions = nobody,
+    mark: Mark = UNMARKED,
     on_bytes: OnBytes | None = None,
 ) -> Converted:
     """Convert like `convert`, into `out_dir(subdir)`, and say more about the result."""
+    source = _checked(wheel, sha256)
+    with open_wheel(wheel) as opened:
+        try:
+            return _convert(opened, source, target, out_dir, companions, mark, on_bytes)
+        except (RequirementError, PackError) as error:
+            raise WheelError(wheel.name, str(error)) from error
+
+
+def decide(
+    wheel: Path, target: Target, *, sha256: Digest, companions: Companions, mark: Mark
+) -> tuple[Identity, int]:
+    """Return what a wheel would be converted to, and its package's time in seconds, without converting it.
+
+    Raises:
+        WheelError: the wheel is unsound or cannot be expressed.
+
+    """
+    source = _checked(wheel, sha256)
+    with open_wheel(wheel) as opened:
+        try:
+            return _identity(opened, source, target, companions, mark), timestamp(opened.newest)
+        except RequirementError as error:
+            raise WheelError(wheel.name, str(error)) from error
+
+
+def _checked(wheel: Path, sha256: Digest | None) -> Digest:
     try:
         source = Digest.of_file(wheel)
     except OSError as error:
         raise WheelError(wheel.name, f"cannot be read ({error.strerror})") from None
     if sha256 and source != sha256:
         raise WheelError(wheel.name, f"has sha256 {source}, pinned is {sha256}")
-    with open_wheel(wheel) as opened:
-        try:
-            return _convert(opened, source, target, out_dir, companions, on_bytes)
-        except (RequirementError, PackError) as error:
-            raise WheelError(wheel.name, str(error)) from error
+    return source
+
+
+def _identity(
+    opened: WheelFile, source: Digest, target: Target, companions: Companions, mark: Mark
+) -> Identity:
+    data = f"{opened.dist_info.removesuffix('.dist-info')}.data/"
+    return identify(
+        opened.metadata,
+        opened.tags,
+        target,
+        companions,
+        source=source,
+        build_number=opened.build,
+        headers=any(member.path.startswith(f"{data}headers/") for member in opened.members),
+        mark=mark,
+    )
 
 
 def _convert(
@@ -125,19 +164,11 @@ def _convert(
     target: Target,
     out_dir: Callable[[str], Path],
     companions: Companions,
+    mark: Mark,
     on_bytes: OnBytes | None,
 ) -> Converted:
     metadata = opened.metadata
-    data = f"{opened.dist_info.removesuffix('.dist-info')}.data/"
-    identity = identify(
-        metadata,
-        opened.tags,
-        target,
-        companions,
-        source=source,
-        build_number=opened.build,
-        headers=any(member.path.startswith(f"{data}headers/") for member in opened.members),
-    )
+    identity = _identity(opened, source, target, companions, mark)
     layout = Layout(metadata.name, opened.dist_info, target, identity.relocatable)
     listed = opened.find(f"{opened.dist_info}/entry_points.txt")
     commands = entry_points(opened.read(listed)) if listed else ()
@@ -154,7 +185,7 @@ def _convert(
         if identity.relocatable:
             writer.info("link.json", link_json(commands))
         asked = {str(name): _version_of(companions, name) for name in identity.dependencies.companions}
-        writer.info("wheel.json", source_json(opened.filename, source, target, asked))
+        writer.info("wheel.json", source_json(opened.filename, source, target, asked, mark))
     return _written(directory, identity)
 
 
@@ -206,53 +237,3 @@ def _licenses(writer: CondaWriter, opened: WheelFile) -> list[str]:
             writer.info(f"licenses/{name}", opened.read(member))
             names.append(name)
     return names
-
-
-def write_alias(package: Path, out_dir: Path) -> tuple[Path, ...]:
-    """Write an empty package for every further name of a converted one; it needs exactly that one."""
-    real = PackageId.parse(package.name)
-    return tuple(
-        write_empty(PackageId(name, real.version, "0"), out_dir, depends=(f"{real.name} =={real.version}",))
-        for name in aliases(real.name)
-    )
-
-
-def write_python_abi(target: Target, out_dir: Path) -> Path:
-    """Write the `python_abi` package that converted binary wheels depend on, as conda-forge has it."""
-    number = 2
-    package = PackageId("python_abi", target.python, f"{number}_{target.interpreter}")
-    return write_empty(package, out_dir, number=number, constrains=(f"python {target.python}.*",))
-
-
-def write_empty(
-    package: PackageId,
-    out_dir: Path,
-    *,
-    depends: tuple[str, ...] = (),
-    constrains: tuple[str, ...] = (),
-    number: int = 0,
-) -> Path:
-    """Write a `noarch: generic` package without files.
-
-    Raises:
-        SluiceError: it cannot be written.
-
-    """
-    seconds = 315532800  # 1980-01-01, the first date a zip file knows
-    index = {
-        "arch": None,
-        "build": package.build,
-        "build_number": number,
-        "constrains": list(constrains),
-        "depends": list(depends),
-        "name": package.name,
-        "noarch": "generic",
-        "platform": None,
-        "subdir": "noarch",
-        "timestamp": seconds * 1000,
-        "version": package.version,
-    }
-    with conda_writer(package, out_dir, timestamp=seconds) as writer:
-        writer.info("index.json", to_json(index))
-        writer.info("about.json", to_json({}))
-    return out_dir / package.filename

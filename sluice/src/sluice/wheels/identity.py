@@ -13,6 +13,7 @@ from sluice.errors import SluiceError
 from sluice.package import PackageId
 from sluice.wheels.depends import Companions, Dependencies, dependencies
 from sluice.wheels.errors import RequirementError
+from sluice.wheels.mark import UNMARKED, Mark
 from sluice.wheels.metadata import DistMetadata
 from sluice.wheels.names import conda_name
 from sluice.wheels.target import Target, oldest_glibc
@@ -56,8 +57,11 @@ def identify(
     source: Digest,
     build_number: int = 0,
     headers: bool = False,
+    mark: Mark = UNMARKED,
 ) -> Identity:
     """Decide what the wheel becomes; `headers`: it carries C headers, which lie in one Python's folder.
+
+    `mark` is what its set says of it beyond that.
 
     Raises:
         RequirementError: the wheel is not for the target, or a requirement has no conda form.
@@ -77,11 +81,12 @@ def identify(
         specs.append(f"__glibc >={glibc[0]}.{glibc[1]}")
     if not relocatable:
         specs.append(f"python_abi {target.python}.* *_{target.interpreter}")
+    specs += mark.depends
     specs.sort()
     inputs = json.dumps([CONVERTER, source.hex, target.python, target.subdir, specs])
     label = "py" if any_platform and not bound else f"py3{pythons[0] or ''}"
-    build = f"{label}h{hashlib.sha256(inputs.encode()).hexdigest()[:7]}_{build_number}"
-    if local := local_label(metadata.version):
+    build = f"{label}h{hashlib.sha256(inputs.encode()).hexdigest()[:7]}_{build_number + mark.build_number}"
+    if local := mark.label or local_label(metadata.version):
         build = f"{local}_{build}"
     try:
         package = PackageId(conda_name(metadata.name), conda_version(metadata.version), build)
@@ -89,7 +94,7 @@ def identify(
         raise RequirementError(f"has no conda file name: {error}") from None
     return Identity(
         package=package,
-        build_number=build_number,
+        build_number=build_number + mark.build_number,
         subdir="noarch" if any_platform else target.subdir,
         relocatable=relocatable,
         dependencies=Dependencies(tuple(specs), needed.companions),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import signal
@@ -17,15 +18,20 @@ from typing import Protocol
 
 from packaging.utils import NormalizedName
 
+from sluice.archive import INDEX, members
 from sluice.digest import Digest
+from sluice.package import PackageId
 from sluice.progress import Progress, Silent, Step
 from sluice.sources import Source
 from sluice.sources.store import cache_root
 from sluice.wheels import cache
-from sluice.wheels.convert import Survey, convert_wheel, survey, write_alias, write_python_abi
+from sluice.wheels.convert import Survey, convert_wheel, survey
 from sluice.wheels.errors import WheelSetError
+from sluice.wheels.generated import Part, write_alias, write_python_abi, write_stack
 from sluice.wheels.manifest import PinnedWheel, WheelSet, load
+from sluice.wheels.mark import Mark
 from sluice.wheels.metadata import DistMetadata
+from sluice.wheels.names import conda_name
 from sluice.wheels.target import Target
 
 PROCESSES = 2
@@ -61,6 +67,7 @@ class _Job:
     sha256: Digest
     target: Target
     root: Path
+    mark: Mark
     files: Mapping[NormalizedName, Path]
     digests: Mapping[NormalizedName, Digest]
 
@@ -92,10 +99,12 @@ def import_sets(
 ) -> Imported:
     """Import wheel sets into `channel_dir/<subdir>/`, converting only what was not converted before.
 
-    A wheel whose conversion is kept is not even fetched. The channel's index is not touched.
+    A wheel whose conversion is kept is not even fetched. Sets may pin different files of one project:
+    they are different stacks of one channel. The channel's index is not touched.
 
     Raises:
-        WheelSetError: a set is malformed, or two pin different files of one project.
+        WheelSetError: a set is malformed, sets are for different targets, or they give different
+            packages of one name.
         WheelError: a wheel cannot be converted; what was converted before it stays in the cache.
         WheelSetError: the cache or the channel cannot be written.
         SluiceError: a source cannot be had.
@@ -112,13 +121,28 @@ def import_sets(
 def _import(
     set_dirs: Iterable[Path], store: Fetcher, channel_dir: Path, progress: Progress, root: Path
 ) -> Imported:
-    sets = [load(path) for path in set_dirs]
-    if not sets:
-        return Imported((), 0)
-    wheels = agreed(sets)
+    placed: dict[Path, Digest] = {}
+    converted = 0
+    for group in agreeing([load(path) for path in set_dirs]):
+        packages, fresh = _import_group(group, store, channel_dir, progress, root)
+        for path, digest in packages.items():
+            if placed.setdefault(path, digest) != digest:
+                raise WheelSetError(
+                    f"{path.name}: wheel sets give different packages of this name, because they pin other "
+                    "versions of a project whose extras it needs; pin that project together"
+                )
+        converted += fresh
+    return Imported(tuple(sorted(placed)), converted)
+
+
+def _import_group(
+    sets: tuple[WheelSet, ...], store: Fetcher, channel_dir: Path, progress: Progress, root: Path
+) -> tuple[dict[Path, Digest], int]:
+    """Import sets that agree; return the packages in the channel, and how many wheels were converted."""
+    wheels = merged(sets)
     target = sets[0].target
     digests = {wheel.name: wheel.sha256 for wheel in wheels}
-    keys = {wheel.name: cache.key(wheel.sha256, target) for wheel in wheels}
+    keys = {wheel.name: cache.key(wheel.sha256, target, wheel.mark) for wheel in wheels}
     with progress.step("look for converted wheels", len(wheels)) as step:
         entries: dict[NormalizedName, cache.Entry | None] = {}
         for wheel in wheels:
@@ -129,8 +153,8 @@ def _import(
         _convert_missing(missing, wheels, target, store, root, progress)
         for wheel in missing:
             entries[wheel.name] = cache.find(root, keys[wheel.name], digests)
-    placed = []
-    needs_abi = False
+    found: dict[NormalizedName, cache.Entry] = {}
+    placed: dict[Path, Digest] = {}
     with progress.step("add packages to the channel", len(wheels)) as step:
         for wheel in wheels:
             entry = entries[wheel.name]
@@ -138,36 +162,61 @@ def _import(
                 raise WheelSetError(
                     f"{root}: the conversion of {wheel.filename} was changed meanwhile; run again"
                 )
-            placed += [_place(package, channel_dir) for package in entry.packages]
-            needs_abi |= entry.needs_abi
+            found[wheel.name] = entry
+            placed |= {_place(package, channel_dir): package.sha256 for package in entry.packages}
             step.advance()
-    if needs_abi:
-        placed.append(write_python_abi(target, channel_dir / "noarch"))
-    return Imported(tuple(sorted(placed)), len(missing))
+    if any(entry.needs_abi for entry in found.values()):
+        path = write_python_abi(target, channel_dir / "noarch")
+        placed[path] = Digest.of_file(path)
+    for wheel_set in filter(lambda each: each.stack, sets):
+        own = [found[wheel.name] for wheel in wheel_set.wheels]
+        parts = [_part(wheel, found[wheel.name]) for wheel in wheel_set.wheels]
+        needs_abi = any(entry.needs_abi for entry in own)
+        path = write_stack(wheel_set, parts, channel_dir / target.subdir, needs_abi=needs_abi)
+        placed[path] = Digest.of_file(path)
+    return placed, len(missing)
 
 
-def agreed(sets: Iterable[WheelSet]) -> tuple[PinnedWheel, ...]:
-    """Return the wheels of several sets, each once, by name.
+def _part(wheel: PinnedWheel, entry: cache.Entry) -> Part:
+    for package in entry.packages:
+        identity = PackageId.parse(package.path.name)
+        if identity.name == conda_name(wheel.name):  # and not a further name
+            texts = (text for _, text in members(package.path, keep=INDEX) if text is not None)
+            return Part(identity, json.loads(next(texts))["timestamp"] // 1000)
+    raise WheelSetError(f"the conversion of {wheel.filename} is damaged; remove it from the cache")
+
+
+def agreeing(sets: Iterable[WheelSet]) -> tuple[tuple[WheelSet, ...], ...]:
+    """Divide sets into groups that pin one file of every project; a set joins the first that fits.
 
     Raises:
-        WheelSetError: two sets are for different targets or pin different files of one project.
+        WheelSetError: two sets are for different targets.
 
     """
-    found: dict[NormalizedName, tuple[PinnedWheel, str]] = {}
-    target: Target | None = None
+    groups: list[tuple[list[WheelSet], dict[NormalizedName, tuple[str, Digest, Mark]]]] = []
+    first: WheelSet | None = None
     for wheel_set in sets:
-        if target not in {None, wheel_set.target}:
-            raise WheelSetError(f"wheel set {wheel_set.name} is for {wheel_set.target}, others for {target}")
-        target = wheel_set.target
-        for wheel in wheel_set.wheels:
-            other, where = found.setdefault(wheel.name, (wheel, wheel_set.name))
-            if (other.filename, other.sha256) != (wheel.filename, wheel.sha256):
-                raise WheelSetError(
-                    f"wheel sets {where} and {wheel_set.name} pin different files of {wheel.name}: "
-                    f"{other.filename} ({other.sha256.short}) and {wheel.filename} ({wheel.sha256.short}); "
-                    "pin them together"
-                )
-    return tuple(found[name][0] for name in sorted(found))
+        first = first or wheel_set
+        if wheel_set.target != first.target:
+            raise WheelSetError(
+                f"wheel set {wheel_set.name} is for {wheel_set.target}, {first.name} for {first.target}; "
+                "import them one after the other"
+            )
+        pins = {wheel.name: (wheel.filename, wheel.sha256, wheel.mark) for wheel in wheel_set.wheels}
+        for several, known in groups:
+            if all(known.get(name, pin) == pin for name, pin in pins.items()):
+                several.append(wheel_set)
+                known.update(pins)
+                break
+        else:
+            groups.append(([wheel_set], pins))
+    return tuple(tuple(several) for several, _ in groups)
+
+
+def merged(sets: Iterable[WheelSet]) -> tuple[PinnedWheel, ...]:
+    """Return the wheels of sets that agree, each once, by name."""
+    found = {wheel.name: wheel for wheel_set in sets for wheel in wheel_set.wheels}
+    return tuple(found[name] for name in sorted(found))
 
 
 def _convert_missing(
@@ -197,7 +246,10 @@ def _convert_missing(
     cache.sweep(root)
     digests = {wheel.name: wheel.sha256 for wheel in wheels}
     largest_first = sorted((wheel.name for wheel in missing), key=lambda name: (-surveys[name].size, name))
-    jobs = [_Job(files[name], digests[name], target, root, files, digests) for name in largest_first]
+    jobs = [
+        _Job(files[name], digests[name], target, root, pinned[name].mark, files, digests)
+        for name in largest_first
+    ]
     with progress.step("convert wheels", sum(surveys[wheel.name].size for wheel in missing), "B") as step:
         _run(jobs, step)
 
@@ -269,13 +321,18 @@ def _convert(job: _Job) -> None:
             lambda subdir: folder / subdir,
             sha256=job.sha256,
             companions=companions,
+            mark=job.mark,
             on_bytes=_workers[0].on_bytes,
         )
         packages = {converted.path: converted.subdir}
         packages |= dict.fromkeys(write_alias(converted.path, folder / "noarch"), "noarch")
         used = {name: job.digests[name] for name in converted.companions}
         cache.store(
-            job.root, cache.key(job.sha256, job.target), packages, used, needs_abi=converted.needs_abi
+            job.root,
+            cache.key(job.sha256, job.target, job.mark),
+            packages,
+            used,
+            needs_abi=converted.needs_abi,
         )
 
 

@@ -10,6 +10,7 @@ from sluice.digest import Digest
 from sluice.pack import LEVEL, ZSTD, to_json
 from sluice.wheels.identity import CONVERTER, Identity
 from sluice.wheels.layout import EntryPoint
+from sluice.wheels.mark import UNMARKED, Mark
 from sluice.wheels.metadata import DistMetadata
 from sluice.wheels.target import Target
 
@@ -62,10 +63,14 @@ def link_json(commands: tuple[EntryPoint, ...]) -> bytes:
     return to_json({"noarch": noarch, "package_metadata_version": 1})
 
 
-def source_json(filename: str, source: Digest, target: Target, extras: Mapping[str, str]) -> bytes:
+def source_json(
+    filename: str, source: Digest, target: Target, extras: Mapping[str, str], mark: Mark
+) -> bytes:
     """Return `info/wheel.json`: which bytes the package was made from, and by what."""
+    marked = {"mark": mark.document()} if mark != UNMARKED else {}
     return to_json(
         {
+            **marked,
             "compression": {"level": LEVEL, "library": f"zstd {ZSTD}"},
             "converter": CONVERTER,
             "extras_of": dict(extras),

@@ -17,12 +17,15 @@ from sluice import atomic
 from sluice.digest import Digest, DigestError
 from sluice.sources import Pip, Source, Url, Way
 from sluice.wheels.errors import RequirementError, WheelSetError
+from sluice.wheels.mark import UNMARKED, Mark
+from sluice.wheels.names import conda_name
 from sluice.wheels.target import Target
 
 _MAX_SIZE = 4 << 20  # bytes
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*===?[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _URL = re.compile(r"https?://[!-~]+")
+_MARKS = ("label", "depends", "build_number")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class PinnedWheel:
     sha256: Digest
     urls: tuple[str, ...] = ()
     requirement: str = ""  # "name==version" when empty
+    mark: Mark = UNMARKED  # what the wheel does not say of itself
 
     def source(self) -> Source:
         """Return the wheel as something to fetch: URLs first, then the package registry."""
@@ -52,10 +56,30 @@ class WheelSet:
     target: Target
     summary: str
     wheels: tuple[PinnedWheel, ...]
+    stack: str = ""  # the project whose version the set has: a package of the set's name pins all of it
+
+    def __post_init__(self) -> None:
+        if not self.stack:
+            return
+        found = [wheel for wheel in self.wheels if wheel.name == self.stack]
+        if not found or found[0].version.partition("+")[0] != self.version:
+            raise WheelSetError(
+                f"wheel set {self.name}: its stack is {self.stack[:60]!r} {self.version[:60]}, which it does not pin"
+            )
+        if self.name in {conda_name(wheel.name) for wheel in self.wheels}:
+            raise WheelSetError(f"wheel set {self.name}: a stack cannot have the name of one of its packages")
 
     def sources(self) -> tuple[Source, ...]:
         """Return one source per wheel, by name."""
         return tuple(wheel.source() for wheel in self.wheels)
+
+
+def is_on_demand(folder: Path) -> bool:
+    """Tell whether a folder of a wheel set or a recipe is left out where nobody names it.
+
+    Its `on-demand.txt` says to people why: it is large, or belongs to another stack.
+    """
+    return (folder / "on-demand.txt").is_file()
 
 
 def load(path: Path) -> WheelSet:
@@ -92,7 +116,7 @@ def parse(data: bytes, where: str) -> WheelSet:
     head = document.get("set")
     if not isinstance(head, dict):
         raise WheelSetError(f"{where}: [set] is missing")
-    _only(head, {"name", "version", "python", "subdir", "summary"}, f"{where}: set")
+    _only(head, {"name", "version", "python", "subdir", "summary", "stack"}, f"{where}: set")
     name = _text(head, "name", f"{where}: set", _NAME)
     try:
         target = Target(_text(head, "python", f"{where}: set"), _text(head, "subdir", f"{where}: set"))
@@ -107,19 +131,18 @@ def parse(data: bytes, where: str) -> WheelSet:
         if wheel.name in wheels:
             raise WheelSetError(f"{where}: wheel {number}.name: {wheel.name} is pinned twice")
         wheels[wheel.name] = wheel
-    return WheelSet(
-        name=name,
-        version=_text(head, "version", f"{where}: set"),
-        target=target,
-        summary=_text(head, "summary", f"{where}: set"),
-        wheels=tuple(wheels[key] for key in sorted(wheels)),
-    )
+    version, summary = _text(head, "version", f"{where}: set"), _text(head, "summary", f"{where}: set")
+    stack = _text(head, "stack", f"{where}: set") if "stack" in head else ""
+    try:
+        return WheelSet(name, version, target, summary, tuple(wheels[key] for key in sorted(wheels)), stack)
+    except WheelSetError as error:
+        raise WheelSetError(f"{where}: {error}") from None
 
 
 def _wheel(entry: object, where: str) -> PinnedWheel:
     if not isinstance(entry, dict):
         raise WheelSetError(f"{where}: not a table")
-    _only(entry, {"name", "version", "filename", "sha256", "urls", "requirement"}, where)
+    _only(entry, {"name", "version", "filename", "sha256", "urls", "requirement", *_MARKS}, where)
     name, filename = _text(entry, "name", where), _text(entry, "filename", where)
     version = _text(entry, "version", where)
     try:
@@ -136,7 +159,11 @@ def _wheel(entry: object, where: str) -> PinnedWheel:
     if not isinstance(urls, list) or not all(isinstance(url, str) and _URL.fullmatch(url) for url in urls):
         raise WheelSetError(f"{where}.urls: not a list of http(s) URLs")
     requirement = _text(entry, "requirement", where, _REQUIREMENT) if "requirement" in entry else ""
-    return PinnedWheel(project, version, filename, sha256, tuple(urls), requirement)
+    try:
+        mark = Mark.parse(entry)
+    except RequirementError as error:
+        raise WheelSetError(f"{where}: {error}") from None
+    return PinnedWheel(project, version, filename, sha256, tuple(urls), requirement, mark)
 
 
 def _only(table: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -164,6 +191,8 @@ def dumps(wheel_set: WheelSet) -> str:
         f"subdir = {_quoted(wheel_set.target.subdir)}",
         f"summary = {_quoted(wheel_set.summary)}",
     ]
+    if wheel_set.stack:
+        lines.append(f"stack = {_quoted(wheel_set.stack)}")
     for wheel in sorted(wheel_set.wheels, key=lambda wheel: wheel.name):
         lines += [
             "",
@@ -177,6 +206,7 @@ def dumps(wheel_set: WheelSet) -> str:
             lines.append(f"urls = [{', '.join(map(_quoted, wheel.urls))}]")
         if wheel.requirement:
             lines.append(f"requirement = {_quoted(wheel.requirement)}")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in wheel.mark.document().items()]
     return "\n".join(lines) + "\n"
 
 

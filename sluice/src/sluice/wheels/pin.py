@@ -1,8 +1,9 @@
 """Make `wheels.toml` files from `requirements.in` files: `python -m sluice.wheels.pin recipes/*`.
 
-All sets given are resolved together, so that a project that two of them hold is one version and one
-file in both. pip resolves, for the target's platform tags; it evaluates markers for the Python it runs
-on, which therefore must be the target's.
+Sets are resolved together, so that a project that two of them hold is one version and one file in
+both; only a set that is made on demand (`on-demand.txt`) is another stack, resolved by itself. pip
+resolves, for the target's platform tags; it evaluates markers for the Python it runs on, which
+therefore must be the target's.
 
 Only file names and digests are written. Where a file came from is the user's own pip configuration.
 """
@@ -15,49 +16,28 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
 from sluice.digest import Digest
-from sluice.wheels.errors import PinError
-from sluice.wheels.manifest import PinnedWheel, WheelSet, dump
+from sluice.wheels.errors import PinError, WheelSetError
+from sluice.wheels.manifest import PinnedWheel, WheelSet, dump, is_on_demand
 from sluice.wheels.target import Target
+from sluice.wheels.wanted import Wants, read
 
 _NEWEST_GLIBC = 28  # minor: what the oldest supported hosts have
 _PUBLIC_URLS = {
-    # Not on the public package index, where this version is a build for CUDA.
+    # Builds with a label, "+cpu", are not on the public package index.
     "torch": ("https://download.pytorch.org/whl/cpu/{filename}", "torch=={public}"),
 }
 _PIN = re.compile(r"^([A-Za-z0-9._-]+==[^\s;\\]+)")
 
 Resolved = Mapping[NormalizedName, tuple[PinnedWheel, tuple[str, ...]]]
-
-
-def requirements(path: Path) -> tuple[Requirement, ...]:
-    """Read a requirements.in: one PEP 508 requirement a line, `#` begins a comment.
-
-    Raises:
-        PinError: it cannot be read, or a line is something else.
-
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PinError(f"{path}: cannot be read ({error})") from None
-    found = []
-    for number, line in enumerate(lines, 1):
-        text = line.partition("#")[0].strip()
-        try:
-            found += [Requirement(text)] if text else []
-        except InvalidRequirement:
-            raise PinError(f"{path}:{number}: not a requirement: {text[:120]!r}") from None
-    if not found:
-        raise PinError(f"{path}: names no requirement")
-    return tuple(found)
 
 
 def resolve(wanted: Iterable[Requirement], target: Target, constraints: Sequence[str] = ()) -> Resolved:
@@ -77,6 +57,7 @@ def resolve(wanted: Iterable[Requirement], target: Target, constraints: Sequence
         platforms = [
             f"--platform=manylinux_2_{minor}_{target.machine}" for minor in range(_NEWEST_GLIBC, 4, -1)
         ]
+        platforms.append(f"--platform=manylinux2014_{target.machine}")  # stands for its elders, too
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
         command += ["--only-binary=:all:", "--disable-pip-version-check", "--no-input", f"--report={report}"]
         command += [f"--target={scratch}/target", f"--python-version={target.python}", "--implementation=cp"]
@@ -98,7 +79,7 @@ def _read(report: Mapping[str, Any]) -> Resolved:
         escaped = urlsplit(download["url"]).path.rpartition("/")[2]
         filename = unquote(escaped)
         version = str(parse_wheel_filename(filename)[1])
-        url, requirement = _PUBLIC_URLS.get(name, ("", ""))
+        url, requirement = _PUBLIC_URLS.get(name, ("", "")) if "+" in version else ("", "")
         wheel = PinnedWheel(
             name=name,
             version=version,
@@ -137,28 +118,46 @@ def closure(roots: Iterable[Requirement], resolved: Resolved, target: Target) ->
 
 
 def pin(folders: Sequence[Path], target: Target, constraints: Sequence[str] = ()) -> tuple[WheelSet, ...]:
-    """Resolve the `requirements.in` of several wheel sets together and write a `wheels.toml` beside each.
+    """Resolve the `requirements.in` of several wheel sets and write a `wheels.toml` beside each.
 
-    A set is as old as its first requirement when that names one version (`torch==2.13.0`), else of
-    version 1; its summary is the first comment of the file.
+    If the first requirement of a set names one version (`torch==2.13.0`) the set is a stack of that
+    version, else it has version 1; its summary is the first comment of the file. A constraint on a
+    project that a set names gives way in the set's group.
 
     Raises:
-        PinError: as for `requirements` and `resolve`; nothing is written then.
+        PinError: as for `read` and `resolve`; nothing is written then.
+        WheelSetError: a stack has the name of one of its packages.
 
     """
-    roots = {folder: requirements(folder / "requirements.in") for folder in folders}
-    resolved = resolve([one for several in roots.values() for one in several], target, constraints)
-    sets = []
-    for folder, wanted in roots.items():
-        first = resolved[canonicalize_name(wanted[0].name)][0]
-        text = (folder / "requirements.in").read_text(encoding="utf-8")
-        summary = next((line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#")), "")
-        wheels = closure(wanted, resolved, target)
-        version = first.version.partition("+")[0] if str(wanted[0].specifier).startswith("==") else "1"
-        sets.append(WheelSet(folder.name, version, target, summary or folder.name, wheels))
-    for folder, wheel_set in zip(roots, sets, strict=True):
-        dump(wheel_set, folder / "wheels.toml")
-    return tuple(sets)
+    wants = {folder: read(folder / "requirements.in") for folder in folders}
+    sets: dict[Path, WheelSet] = {}
+    shared = [folder for folder in folders if not is_on_demand(folder)]
+    alone = [[folder] for folder in folders if folder not in shared]
+    for group in [shared, *alone] if shared else alone:
+        roots = [one.requirement for folder in group for one in wants[folder].wanted]
+        bounded = {one.name for folder in group for one in wants[folder].wanted if one.requirement.specifier}
+        held = [line for line in constraints if canonicalize_name(line.partition("==")[0]) not in bounded]
+        resolved = resolve(roots, target, held)
+        sets |= {folder: _set(folder.name, wants[folder], resolved, target) for folder in group}
+    for folder in folders:
+        dump(sets[folder], folder / "wheels.toml")
+    return tuple(sets[folder] for folder in folders)
+
+
+def _set(name: str, wants: Wants, resolved: Resolved, target: Target) -> WheelSet:
+    first = wants.wanted[0]
+    stated = {one.name: one for one in wants.wanted}
+    wheels = []
+    for wheel in closure([one.requirement for one in wants.wanted], resolved, target):
+        own = stated.get(wheel.name)
+        if own:
+            # `==` lets pip take a build with a label as well, `===` does not.
+            asked = f"{wheel.name}{own.exact}" if own.exact.startswith("===") else wheel.requirement
+            wheel = replace(wheel, mark=own.mark, requirement=asked)  # noqa: PLW2901 - the same wheel, marked
+        wheels.append(wheel)
+    version = resolved[first.name][0].version.partition("+")[0] if first.exact else "1"
+    stack = first.name if first.exact else ""
+    return WheelSet(name, version, target, wants.summary or name, tuple(wheels), stack)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -181,7 +180,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         for wheel_set in pin(folders, Target(), constraints):
             sys.stdout.write(f"{wheel_set.name}: {len(wheel_set.wheels)} wheels\n")
-    except PinError as error:
+    except (PinError, WheelSetError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
