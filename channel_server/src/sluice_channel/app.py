@@ -8,12 +8,24 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from sluice_channel import problems
+from sluice_channel.addressing import Addressing
 from sluice_channel.browse import Browser
 from sluice_channel.channel import Channel, Channels
 from sluice_channel.errors import ChannelError
 from sluice_channel.headers import SecurityHeaders
 from sluice_channel.routes import conda, envs, health, web
+from sluice_channel.site import Site
 from sluice_channel.stores.disk import DiskStore
+
+
+def create_site_app(site: Site) -> FastAPI:
+    """Make the server of a catalogue. Closing the site is the caller's."""
+    app = _app()
+    app.add_middleware(Addressing)
+    app.state.site = site
+    for router in (health.build_router(),):
+        app.include_router(router)
+    return app
 
 
 def create_app(directories: Mapping[str, Path]) -> FastAPI:
@@ -24,12 +36,7 @@ def create_app(directories: Mapping[str, Path]) -> FastAPI:
 
     """
     channels = Channels({name: _channel(name, directory) for name, directory in directories.items()})
-    # The interactive API pages load scripts from another host; this server's pages load nothing.
-    app = FastAPI(
-        title="Sluice channel", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
-    )
-    app.add_middleware(SecurityHeaders)
-    problems.install(app)
+    app = _app()
     for router in (
         health.build_router(),
         web.build_router(channels),
@@ -37,6 +44,16 @@ def create_app(directories: Mapping[str, Path]) -> FastAPI:
         conda.build_router(channels),  # last: its pattern is the widest
     ):
         app.include_router(router)
+    return app
+
+
+def _app() -> FastAPI:
+    # The interactive API pages load scripts from another host; this server's pages load nothing.
+    app = FastAPI(
+        title="Sluice channel", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
+    app.add_middleware(SecurityHeaders)
+    problems.install(app)
     return app
 
 

@@ -37,6 +37,10 @@ class ConflictError(ChannelError):
     """What was sent contradicts what the channel has; nothing was changed."""
 
 
+class UploadError(ChannelError):
+    """What was uploaded cannot be used; send it again."""
+
+
 class CatalogueError(ChannelError):
     """The catalogue cannot be used now; try again."""
 

@@ -19,6 +19,7 @@ from sluice_channel.errors import (
     NoPackageError,
     NotServedError,
     UnreadableError,
+    UploadError,
 )
 
 STATUSES: dict[type[SluiceError], HTTPStatus] = {
@@ -30,6 +31,7 @@ STATUSES: dict[type[SluiceError], HTTPStatus] = {
     NoPackageError: HTTPStatus.NOT_FOUND,
     NotServedError: HTTPStatus.NOT_FOUND,
     UnreadableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    UploadError: HTTPStatus.BAD_REQUEST,
 }
 
 

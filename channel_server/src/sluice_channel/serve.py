@@ -12,24 +12,36 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from sluice import atomic
-from sluice_channel.app import create_app
+from sluice_channel.app import create_app, create_site_app
 from sluice_channel.errors import ListenError
 from sluice_channel.settings import ServerSettings
+from sluice_channel.site import is_site, open_site
 
 _BACKLOG = 2048  # connections
 
 
 def serve(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `on_ready` is told the channel's URL once requests are answered.
+    """Serve a catalogue or a channel directory until SIGTERM or SIGINT; `on_ready` is told the channel's URL once requests are answered.
 
     Raises:
         ChannelError: the name or the directory is wrong.
         ListenError: the address cannot be listened on, or the ready file cannot be written.
 
     """
-    app = create_app({settings.name: settings.directory})
+    if is_site(settings.directory):
+        site = open_site(settings.directory)
+        try:
+            _run(create_site_app(site), settings, on_ready)
+        finally:
+            site.close()
+    else:
+        _run(create_app({settings.name: settings.directory}), settings, on_ready)
+
+
+def _run(app: FastAPI, settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
     with listen(settings.host, settings.port) as listener:
         url = f"{_origin(settings.host, listener)}/{settings.name}"
         config = uvicorn.Config(

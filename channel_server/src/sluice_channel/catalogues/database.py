@@ -14,7 +14,8 @@ from sluice_channel.errors import CatalogueError
 
 _READERS: Final = 4  # connections; more readers wait for one
 _WAIT: Final = 30.0  # seconds for another process that writes, or for a reader
-_PAGES: Final = -4096  # KiB of cache for each connection
+_READ_CACHE: Final = 4096  # KiB of each connection
+_WRITE_CACHE: Final = 32768  # KiB; pages that do not fit are written more than once in a long transaction
 
 
 class Database:
@@ -31,11 +32,11 @@ class Database:
         self._lock = threading.Lock()
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         try:
-            self._writer = _connect(path)
+            self._writer = _connect(path, _WRITE_CACHE)
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute("PRAGMA synchronous = FULL")
             for _ in range(_READERS):
-                connection = _connect(path)
+                connection = _connect(path, _READ_CACHE)
                 connection.execute("PRAGMA query_only = ON")
                 self._readers.put(connection)
         except sqlite3.Error as error:
@@ -85,11 +86,11 @@ class Database:
             raise CatalogueError(f"the catalogue {self._path.name} cannot be used now: {error}") from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, cache: int) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=_WAIT, isolation_level=None, check_same_thread=False, cached_statements=64
     )
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA cache_size = {_PAGES}")
+    connection.execute(f"PRAGMA cache_size = -{cache}")
     return connection

@@ -42,7 +42,7 @@ CREATE TABLE entry (
     patch TEXT,
     PRIMARY KEY (channel, subdir, filename, since)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX entry_family ON entry (channel, subdir, name);
+CREATE INDEX entry_family ON entry (channel, subdir, name, filename);
 CREATE INDEX entry_package ON entry (package);
 CREATE TABLE shard (
     channel INTEGER NOT NULL REFERENCES channel,
@@ -94,10 +94,11 @@ FROM entry e JOIN package p ON p.id = e.package
 WHERE e.channel = :channel AND e.subdir = :subdir AND e.filename = :filename
   AND e.since <= :at AND (e.until IS NULL OR e.until > :at);
 
+-- The planner would rather read the whole subdir in the order of the primary key.
 -- name: family
 SELECT p.sha256, p.size, p.subdir, p.filename, p.record, p.run_exports, p.about,
        e.indexed_at, e.since, e.until, e.yanked, e.patch
-FROM entry e JOIN package p ON p.id = e.package
+FROM entry e INDEXED BY entry_family JOIN package p ON p.id = e.package
 WHERE e.channel = :channel AND e.subdir = :subdir AND e.name = :name
   AND e.since <= :at AND (e.until IS NULL OR e.until > :at)
 ORDER BY e.filename;
@@ -159,7 +160,15 @@ VALUES (:channel, :number, :made_at, :digest, :changes);
 UPDATE channel SET generation = :number, digest = :digest WHERE id = :channel;
 
 -- name: subdirs
-SELECT DISTINCT subdir FROM shard WHERE channel = :channel AND generation <= :at ORDER BY subdir;
+WITH RECURSIVE step (subdir) AS (
+    SELECT MIN(subdir) FROM shard WHERE channel = :channel
+    UNION ALL
+    SELECT (SELECT MIN(subdir) FROM shard WHERE channel = :channel AND subdir > step.subdir)
+    FROM step WHERE step.subdir IS NOT NULL
+)
+SELECT subdir FROM step WHERE EXISTS (
+    SELECT 1 FROM shard WHERE channel = :channel AND shard.subdir = step.subdir AND generation <= :at
+);
 
 -- name: touched
 SELECT COALESCE(MAX(generation), 0) AS generation FROM shard

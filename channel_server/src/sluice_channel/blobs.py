@@ -1,0 +1,64 @@
+"""The port behind which files lie under their sha256."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from sluice.digest import Digest
+from sluice_channel.store import OpenFile
+
+
+class BlobStore(Protocol):
+    """Files that never change, by digest, and uploads that are under way. Safe to use from several threads."""
+
+    def open(self, digest: Digest) -> AbstractContextManager[OpenFile]:
+        """Open a file.
+
+        Raises:
+            NotServedError: there is none.
+
+        """
+
+    def path(self, digest: Digest) -> Path:
+        """Say where a file lies or would lie; it must not be changed.
+
+        Raises:
+            NotServedError: the store keeps no files on a disk.
+
+        """
+
+    def has(self, digest: Digest) -> bool:
+        """Tell whether a file is there."""
+
+    def received(self, digest: Digest) -> int:
+        """Say how many bytes of an upload under way have arrived; 0 if there is none."""
+
+    def append(self, digest: Digest, offset: int, chunks: Iterable[bytes], limit: int) -> int:
+        """Add to an upload from `offset` on, which must be where it stands; returns its new length.
+
+        Chunks that arrived stay when the iterable raises.
+
+        Raises:
+            UploadError: `offset` is another one, or the upload would be longer than `limit` bytes.
+
+        """
+
+    def finish(self, digest: Digest) -> None:
+        """Make an upload a file, durable when this returns; does nothing if the file is there.
+
+        Raises:
+            UploadError: what arrived has another digest; it is thrown away.
+
+        """
+
+    def discard(self, digest: Digest) -> None:
+        """Throw an upload away; does nothing if there is none."""
+
+    def remove(self, digest: Digest) -> None:
+        """Delete a file; does nothing if there is none."""
+
+    def digests(self) -> Iterator[Digest]:
+        """List all files."""

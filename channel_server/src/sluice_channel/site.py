@@ -1,0 +1,58 @@
+"""What a server serves: a catalogue and the files it names, below one folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluice_channel.blobs import BlobStore
+from sluice_channel.catalogue import Catalogue
+from sluice_channel.catalogues.sqlite import SqliteCatalogue
+from sluice_channel.errors import ChannelError
+from sluice_channel.stores.blobs import DiskBlobs
+
+CATALOGUE = "catalogue.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The parts that every use case and route works on."""
+
+    catalogue: Catalogue
+    blobs: BlobStore
+    scratch: Path  # for what can be made again
+    now: Callable[[], int]  # ms since the epoch
+
+    def close(self) -> None:
+        """Release what is held."""
+        self.catalogue.close()
+
+
+def open_site(root: Path, *, create: bool = False) -> Site:
+    """Open a server's folder, or make one.
+
+    Raises:
+        ChannelError: there is none, or it cannot be used.
+
+    """
+    if not create and not is_site(root):
+        raise ChannelError(f"{root} holds no catalogue; make one with `sluice channel create {root} main`")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        scratch = root / "scratch"
+        scratch.mkdir(exist_ok=True)
+        return Site(SqliteCatalogue(root / CATALOGUE), DiskBlobs(root), scratch, now)
+    except OSError as error:
+        raise ChannelError(f"cannot use {root}: {error.strerror}") from error
+
+
+def is_site(root: Path) -> bool:
+    """Tell whether a folder is a server's."""
+    return (root / CATALOGUE).is_file()
+
+
+def now() -> int:
+    """Return the time in ms since the epoch."""
+    return time.time_ns() // 1_000_000

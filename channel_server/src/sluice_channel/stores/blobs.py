@@ -1,0 +1,159 @@
+"""Files under their sha256, in a directory."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sluice import atomic
+from sluice.digest import CHUNK, Digest, DigestError
+from sluice_channel.errors import NotServedError, UnreadableError, UploadError
+
+_SHOWN: Final = 2  # digits that name a folder: 256 of them
+
+
+class DiskBlobs:
+    """A BlobStore below a directory: `blobs/ab/abcd...`, and `uploads/abcd...` for what is under way."""
+
+    def __init__(self, root: Path) -> None:
+        self._blobs = root / "blobs"
+        self._uploads = root / "uploads"
+        for folder in (self._blobs, self._uploads):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, digest: Digest) -> Path:
+        """Say where a file lies."""
+        return self._blobs / digest.hex[:_SHOWN] / digest.hex
+
+    @contextmanager
+    def open(self, digest: Digest) -> Iterator[BlobFile]:
+        """Open a file."""
+        try:
+            fd = os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise NotServedError(f"there is no file {digest}") from None
+        except OSError as error:
+            raise UnreadableError(f"the file {digest.short} cannot be read: {error.strerror}") from error
+        try:
+            yield BlobFile(fd, digest)
+        finally:
+            os.close(fd)
+
+    def has(self, digest: Digest) -> bool:
+        """Tell whether a file is there."""
+        return self.path(digest).is_file()
+
+    def received(self, digest: Digest) -> int:
+        """Say how many bytes of an upload have arrived."""
+        try:
+            return (self._uploads / digest.hex).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def append(self, digest: Digest, offset: int, chunks: Iterable[bytes], limit: int) -> int:
+        """Add to an upload."""
+        with self._uploading(digest) as fd:
+            length = os.fstat(fd).st_size
+            if offset != length:
+                raise UploadError(f"the upload of {digest.short} stands at byte {length}, not {offset}")
+            for chunk in chunks:
+                if length + len(chunk) > limit:
+                    raise UploadError(f"the upload of {digest.short} is longer than {limit} bytes")
+                _write(fd, chunk)
+                length += len(chunk)
+            return length
+
+    def finish(self, digest: Digest) -> None:
+        """Make an upload a file."""
+        if self.has(digest):
+            self.discard(digest)
+            return
+        with self._uploading(digest) as fd:
+            upload = self._uploads / digest.hex
+            found = Digest.of_file(upload)
+            if found != digest:
+                upload.unlink()
+                raise UploadError(
+                    f"what was sent has the sha256 {found.short}, not {digest.short}; send it again"
+                )
+            os.fsync(fd)
+            path = self.path(digest)
+            path.parent.mkdir(exist_ok=True)
+            os.fchmod(fd, 0o444)
+            upload.rename(path)
+            atomic.sync_directory(path.parent)
+
+    def discard(self, digest: Digest) -> None:
+        """Throw an upload away."""
+        (self._uploads / digest.hex).unlink(missing_ok=True)
+
+    def remove(self, digest: Digest) -> None:
+        """Delete a file."""
+        self.path(digest).unlink(missing_ok=True)
+
+    def digests(self) -> Iterator[Digest]:
+        """List all files."""
+        for folder in sorted(self._blobs.iterdir()):
+            for path in sorted(folder.iterdir()):
+                try:
+                    yield Digest(path.name)
+                except DigestError:
+                    continue  # not ours
+
+    @contextmanager
+    def _uploading(self, digest: Digest) -> Iterator[int]:
+        """Hold an upload's file alone, open for appending."""
+        try:
+            fd = os.open(
+                self._uploads / digest.hex, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
+            )
+        except OSError as error:
+            raise UnreadableError(f"cannot keep an upload: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UploadError(f"somebody else is uploading {digest.short} now; try again") from None
+            yield fd
+        finally:
+            os.close(fd)
+
+
+class BlobFile:
+    """An open file of a DiskBlobs."""
+
+    def __init__(self, fd: int, digest: Digest) -> None:
+        self._fd = fd
+        self.digest = digest
+        self.size = os.fstat(fd).st_size
+
+    def read(self, start: int, length: int) -> Iterator[bytes]:
+        """Give `length` bytes from `start`, in pieces; see the port.
+
+        Raises:
+            NotServedError: the file became shorter.
+
+        """
+        while length > 0:
+            chunk = os.pread(self._fd, min(CHUNK, length), start)
+            if not chunk:
+                raise NotServedError("a file became shorter while it was being sent")
+            yield chunk
+            start += len(chunk)
+            length -= len(chunk)
+
+
+def _write(fd: int, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise UnreadableError("the channel's disk is full; nothing was published") from error
+            raise
