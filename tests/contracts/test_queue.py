@@ -15,8 +15,8 @@ D = [Digest(f"{number:064x}") for number in range(6)]
 PROVENANCE = Provenance(D[0], D[1], D[2], D[3], "http://channel/envs/a/pixi.lock", {"threads": 1}, D[4])
 
 
-def new(name="a", *, lane="lane", rank=1.0, inputs=b"in"):
-    return Submission(name, lane, "model", 5, rank, 100.0, D[5], inputs)
+def new(name="a", *, lane="lane", rank=1.0, inputs=b"in", **more):
+    return Submission(name, lane, "model", 5, rank, 100.0, D[5], inputs, **more)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -36,8 +36,11 @@ def run(request, tmp_path):
     return execute
 
 
-def lease(queue, lane="lane", now=10.0, seconds=5.0):
-    return queue.lease(lane, now=now, seconds=seconds)
+async def lease(queue, lane="lane", now=10.0, seconds=5.0):
+    """Lease as a worker that runs one job at a time does."""
+    jobs = await queue.lease(lane, now=now, seconds=seconds)
+    assert len(jobs) <= 1
+    return jobs[0] if jobs else None
 
 
 def test_a_put_job_is_queued(run):
@@ -284,5 +287,79 @@ def test_many_at_once_each_lease_another_job(run):
         jobs = [job for job in leased if job]
         assert len({job.id for job in jobs}) == 100
         assert sorted(job.start_order for job in jobs) == list(range(1, 101))
+
+    run(work)
+
+
+def test_jobs_of_one_key_are_leased_together_in_the_order_of_their_ranks(run):
+    async def work(queue):
+        for name, rank, key in (("e", 5.0, "k"), ("c", 3.0, "k"), ("b", 2.0, "other"), ("a", 1.0, "k")):
+            await queue.put(new(name, rank=rank, batch=key))
+        await queue.put(new("d", rank=4.0))
+        jobs = await queue.lease("lane", now=10.0, seconds=5.0, room={"model": 8})
+        assert [(job.id, job.attempts, job.started_at, job.start_order) for job in jobs] == [
+            ("a", 1, 10.0, 1),
+            ("c", 1, 10.0, 2),
+            ("e", 1, 10.0, 3),
+        ]
+        assert all((job.inputs, job.lease_until) == (b"in", 15.0) for job in jobs)
+        for expected in ("b", "d"):
+            assert [
+                job.id for job in await queue.lease("lane", now=11.0, seconds=5.0, room={"model": 8})
+            ] == [expected]
+        await queue.ack("c", 1, now=12.0, outputs=b"out", provenance=PROVENANCE)
+        await queue.fail("e", 1, now=12.0, error="gone", lost=True)
+        assert (await queue.get("a")).state is State.RUNNING
+        (again,) = await queue.lease("lane", now=13.0, seconds=5.0, room={"model": 8})
+        assert (again.id, again.attempts, again.started_at) == ("e", 2, 13.0)
+
+    run(work)
+
+
+def test_a_batch_has_no_more_rows_than_there_is_room(run):
+    async def work(queue):
+        for name, rows in (("a", 3), ("b", 4), ("c", 2), ("d", 1), ("big", 9), ("f", 1)):
+            await queue.put(new(name, rows=rows, batch="k"))
+        for expected in (["a", "b", "d"], ["c", "f"], ["big"], []):
+            jobs = await queue.lease("lane", now=10.0, seconds=5.0, room={"model": 8})
+            assert [job.id for job in jobs] == expected
+
+    run(work)
+
+
+def test_without_room_a_job_or_a_job_without_a_key_is_leased_alone(run):
+    async def work(queue):
+        for name in "abcdef":
+            await queue.put(new(name, batch="k" if name < "d" else ""))
+        for room in (None, {"other": 8}, {"model": 1}, {"model": 8}, {"model": 8}, {"model": 8}):
+            assert len(await queue.lease("lane", now=10.0, seconds=5.0, room=room)) == 1
+
+    run(work)
+
+
+def test_a_job_that_was_lost_is_leased_alone_and_joins_nobody(run):
+    async def work(queue):
+        for name in "ab":
+            await queue.put(new(name, batch="k"))
+        for job in await queue.lease("lane", now=10.0, seconds=5.0, room={"model": 8}):
+            await queue.fail(job.id, 1, now=11.0, error="gone", lost=True)
+        await queue.put(new("c", rank=0.0, batch="k"))
+        await queue.put(new("d", rank=9.0, batch="k"))
+        for expected in (["c", "d"], ["a"], ["b"]):
+            jobs = await queue.lease("lane", now=12.0, seconds=5.0, room={"model": 8})
+            assert [job.id for job in jobs] == expected
+
+    run(work)
+
+
+def test_many_batches_at_once_share_no_job(run):
+    async def work(queue):
+        await asyncio.gather(*(queue.put(new(f"job{n}", rank=n % 7, batch=f"k{n % 3}")) for n in range(100)))
+        leases = (queue.lease("lane", now=10.0, seconds=5.0, room={"model": 4}) for _ in range(120))
+        batches = [jobs for jobs in await asyncio.gather(*leases) if jobs]
+        ids = [job.id for jobs in batches for job in jobs]
+        assert len(ids) == len(set(ids)) == 100
+        assert all(len({job.batch for job in jobs}) == 1 for jobs in batches)
+        assert all([job.rank for job in jobs] == sorted(job.rank for job in jobs) for jobs in batches)
 
     run(work)

@@ -62,7 +62,8 @@ def script(oracle):
 class Deployed:
     """A model in a worker, asked over a socket."""
 
-    def __init__(self, python, directory, name, **profile):
+    def __init__(self, python, directory, name, bucket=None, **profile):
+        self.bucket = {} if bucket is None else {"bucket": bucket}
         chosen = NumericProfile(**profile)
         self.name = name
         self.control, theirs = socket.socketpair()
@@ -84,14 +85,25 @@ class Deployed:
 
     def ask(self, *tensors):
         """Return the header and the outputs by name."""
-        header = {"op": "infer", "id": 1, "model": self.name, "tensors": frames.describe(tensors)}
-        frames.send(self.sock, header, [tensor.data for tensor in tensors])
-        answer = frames.receive(self.sock)
-        if answer.header["op"] == "error":
-            return answer.header, {}
-        return answer.header, {
-            tensor.name: tensor for tensor in frames.tensors_of(answer.header, answer.body)
-        }
+        (answer,) = self.ask_together([tensors])
+        return answer
+
+    def ask_together(self, requests):
+        """Run requests in one batch; return the header and the outputs by name of each."""
+        for place, tensors in enumerate(requests, 1):
+            header = {"op": "infer", "id": place, "model": self.name, "tensors": frames.describe(tensors)}
+            header |= {**self.bucket, "more": place < len(requests)}
+            frames.send(self.sock, header, [tensor.data for tensor in tensors])
+        answers = [frames.receive(self.sock) for _ in requests]
+        return [
+            (
+                answer.header,
+                {tensor.name: tensor for tensor in frames.tensors_of(answer.header, answer.body)}
+                if answer.header["op"] == "result"
+                else {},
+            )
+            for answer in answers
+        ]
 
     def close(self):
         self.sock.close()

@@ -1,12 +1,16 @@
 import base64
+import functools
 import json
 import shutil
 import struct
 import subprocess
 import zlib
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sluice_scheduler import canary
 from sluice_scheduler.tensors import Tensor
@@ -40,7 +44,7 @@ def held_out(script):
 
 @pytest.fixture(scope="module")
 def deployed(deploy, digits):
-    return deploy(digits[0].directory, "digits")
+    return deploy(digits[0].directory, "digits", bucket=digits[0].bucket().rows)
 
 
 def labels(answer):
@@ -88,6 +92,44 @@ def test_the_samples_are_what_they_say(deployed):
         assert labels(deployed.ask(Tensor.of_bytes("image", [(SAMPLES / name).read_bytes()]))[1]) == [
             label
         ], name
+
+
+@pytest.fixture(scope="module")
+def alone(deployed):
+    """Answer one request by itself, once."""
+    return functools.cache(lambda tensor: deployed.ask(tensor)[1]["probabilities"].data)
+
+
+pixels = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=64, max_size=64)
+pictures = st.lists(st.sampled_from(sorted(SAMPLES.glob("digit-*"))), min_size=1, max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_an_answer_is_the_same_bytes_in_any_company_and_at_any_place(deployed, alone, data):
+    if data.draw(st.booleans()):
+        some = data.draw(st.lists(st.lists(pixels, min_size=1, max_size=8), min_size=1, max_size=6))
+        requests = [
+            Tensor("pixels", "FP32", (len(one), 1, 8, 8), struct.pack(f"<{64 * len(one)}f", *chain(*one)))
+            for one in some
+        ]
+    else:
+        some = data.draw(st.lists(pictures, min_size=1, max_size=6))
+        requests = [Tensor.of_bytes("image", [path.read_bytes() for path in one]) for one in some]
+    for request, (_, answer) in zip(
+        requests, deployed.ask_together([[one] for one in requests]), strict=True
+    ):
+        assert answer["probabilities"].data == alone(request)
+
+
+def test_one_picture_that_is_none_fails_alone(deployed, alone):
+    files = [
+        Tensor.of_bytes("image", [(SAMPLES / "digit-3.jpg").read_bytes()]),
+        Tensor.of_bytes("image", [b""]),
+    ]
+    (good, answer), (bad, _) = deployed.ask_together([[file] for file in files])
+    assert (good["op"], bad["op"], bad["kind"]) == ("result", "error", "input")
+    assert answer["probabilities"].data == alone(files[0])
 
 
 def test_an_answer_does_not_depend_on_its_neighbours(deployed, digits):

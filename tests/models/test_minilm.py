@@ -1,8 +1,11 @@
+import functools
 import json
 import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sluice_scheduler import canary
 from sluice_scheduler.profile import NumericProfile
@@ -43,7 +46,7 @@ print(json.dumps([model.encode(text).tolist() for text in json.load(sys.stdin)])
 
 @pytest.fixture(scope="module")
 def deployed(deploy, minilm):
-    return deploy(minilm.directory, "minilm")
+    return deploy(minilm.directory, "minilm", bucket=minilm.bucket().rows)
 
 
 def vectors(answer):
@@ -68,6 +71,32 @@ def test_a_vector_does_not_depend_on_its_neighbours(deployed):
     _, together = deployed.ask(tensor(*TEXTS))
     alone = b"".join(bytes(deployed.ask(tensor(text))[1]["embedding"].data) for text in TEXTS)
     assert bytes(together["embedding"].data) == alone
+
+
+@pytest.fixture(scope="module")
+def alone(deployed):
+    """Answer one request by itself, once."""
+    return functools.cache(lambda texts: bytes(deployed.ask(tensor(*texts))[1]["embedding"].data))
+
+
+some_texts = st.lists(st.sampled_from(TEXTS), min_size=1, max_size=5).map(tuple)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(some_texts, min_size=1, max_size=6))
+def test_an_answer_is_the_same_bytes_in_any_company_and_at_any_place(deployed, alone, requests):
+    answers = deployed.ask_together([[tensor(*texts)] for texts in requests])
+    for texts, (_, answer) in zip(requests, answers, strict=True):
+        assert bytes(answer["embedding"].data) == alone(texts)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_smaller_buckets_keep_it_too(deploy, minilm, rows):
+    small = deploy(minilm.directory, "minilm", bucket=rows)
+    requests = [("A sluice lets water through.",), ("", "two words"), (TEXTS[10],), (TEXTS[12], " ")]
+    together = small.ask_together([[tensor(*texts)] for texts in requests])
+    for texts, (_, answer) in zip(requests, together, strict=True):
+        assert answer["embedding"].data == small.ask(tensor(*texts))[1]["embedding"].data
 
 
 def test_like_texts_are_near_each_other(deployed):

@@ -15,12 +15,12 @@ from sluice_scheduler.queues.sqlite import SqliteQueue
 
 D = Digest("0" * 64)
 PROVENANCE = Provenance(D, D, D, D, "u", {}, D)
-names = st.sampled_from("abc")
+names = st.sampled_from("abcd")
 attempts = st.integers(1, 4)
 now = st.floats(0, 100)
 operations = st.one_of(
-    st.tuples(st.just("put"), names, st.integers(0, 3)),
-    st.tuples(st.just("lease"), now),
+    st.tuples(st.just("put"), names, st.integers(0, 3), st.integers(1, 3), st.sampled_from(["", "k", "l"])),
+    st.tuples(st.just("lease"), now, st.integers(0, 4)),
     st.tuples(st.just("ack"), names, attempts),
     st.tuples(st.just("fail"), names, attempts, st.booleans()),
     st.tuples(st.just("cancel"), names),
@@ -30,10 +30,10 @@ operations = st.one_of(
 
 async def perform(queue, operation):
     match operation:
-        case ("put", name, rank):
-            return await queue.put(Submission(name, "l", "m", 5, float(rank), 0.0, D, b"in"))
-        case ("lease", at):
-            return await queue.lease("l", now=at, seconds=10)
+        case ("put", name, rank, rows, key):
+            return await queue.put(Submission(name, "l", "m", 5, float(rank), 0.0, D, b"in", rows, key))
+        case ("lease", at, room):
+            return await queue.lease("l", now=at, seconds=10, room={"m": room})
         case ("ack", name, attempt):
             return await queue.ack(name, attempt, now=1.0, outputs=b"out", provenance=PROVENANCE)
         case ("fail", name, attempt, lost):

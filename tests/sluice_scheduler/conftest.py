@@ -26,6 +26,8 @@ ENVIRONMENT = "test-echo-pt213-cpu"
 DRIFTED = "test-drifted-pt213-cpu"
 OTHER = "test-other-pt213-cpu"
 BROKEN = "test-broken-pt213-cpu"
+BATCH = "test-batch-pt213-cpu"
+UNSTEADY = "test-unsteady-pt213-cpu"
 MODEL_TOML = """
 format = 1
 name = "echo"
@@ -63,8 +65,8 @@ class Echo:
     def predict(self, inputs):
         if "pixels" in inputs:
             return {"text": [repr(row).encode() for row in inputs["pixels"].tolist()]}
-        return {"text": [answer(text) for text in inputs["text"]]}
-def answer(text):
+        return {"text": [answer(text, inputs["text"]) for text in inputs["text"]]}
+def answer(text, texts):
     word, _, rest = text.decode().partition(":")
     if word == "sleep":
         time.sleep(float(rest))
@@ -73,6 +75,10 @@ def answer(text):
             time.sleep(0.01)
     elif word == "die":
         os.kill(os.getpid(), signal.SIGSEGV)
+    elif word == "random":
+        return os.urandom(8)
+    elif word == "company":
+        return b" ".join(texts)
     elif word == "refuse":
         raise ValueError("cannot read this text")
     elif word == "wrong":
@@ -109,6 +115,25 @@ ECHO_FILES = {
 ECHO = TinyPackage("echo", depends=["python"], files=ECHO_FILES)
 ECHO_BROKEN = TinyPackage(
     "echo-broken", depends=["python"], files={**ECHO_FILES, f"{FOLDER}/broken": File(b"yes")}
+)
+ECHO_BATCH = TinyPackage(
+    "echo-batch",
+    depends=["python"],
+    files={
+        **ECHO_FILES,
+        f"{FOLDER}/model.toml": File(
+            model_toml(CANARY_OUTPUT).content + b"[batching]\nbucket = 4\nlengths = [99]\n"
+        ),
+    },
+)
+ECHO_UNSTEADY = TinyPackage(
+    "echo-unsteady",
+    depends=["python"],
+    files={
+        **ECHO_FILES,
+        f"{FOLDER}/model.toml": model_toml(""),
+        f"{FOLDER}/canary.json": File(json.dumps(CANARY).replace('"canary"', '"random"').encode()),
+    },
 )
 ECHO_DRIFTED = TinyPackage(
     "echo-drifted", depends=["python"], files={**ECHO_FILES, f"{FOLDER}/model.toml": model_toml("f" * 64)}
@@ -153,13 +178,14 @@ def publish(folder, text):
 
 @pytest.fixture(scope="session")
 def channel(channel_root):
-    """Give the URL of a channel with four locked environments."""
+    """Give the URL of a channel with locked environments."""
     root = channel_root
-    for package in (PYTHON, ECHO, ECHO_BROKEN, ECHO_DRIFTED):
+    for package in (PYTHON, ECHO, ECHO_BROKEN, ECHO_DRIFTED, ECHO_BATCH, ECHO_UNSTEADY):
         package.write(root)
     index(root)
     with served(root) as url:
         environments = {ENVIRONMENT: "echo", OTHER: "echo", BROKEN: "echo-broken", DRIFTED: "echo-drifted"}
+        environments |= {BATCH: "echo-batch", UNSTEADY: "echo-unsteady"}
         for name, model in environments.items():
             folder = root / "envs" / name
             folder.mkdir(parents=True)

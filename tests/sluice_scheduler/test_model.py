@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice_scheduler import tensors as oip
+from sluice_scheduler.batching import Bucket
 from sluice_scheduler.model import Model, ModelError, discover
 from sluice_scheduler.tensors import InputError, Tensor
 
@@ -97,6 +98,11 @@ def test_an_environment_lists_its_models(package):
         ('output_sha256 = ""', 'output_sha256 = "abc"', "canary.output_sha256 is 'abc'"),
         ("[canary]", "[canary", "model.toml: "),
         ("[[outputs]]", "[outputs]", "outputs is a list"),
+        ("[canary]", "[batching]\nbucket = 6\n[canary]", "a power of two of rows, from 1 to 4096, not 6"),
+        ("[canary]", "[batching]\nbucket = 8192\n[canary]", "batching.bucket is a whole number, 1 to 4096"),
+        ("[canary]", "[batching]\n[canary]", "batching.bucket is missing"),
+        ("[canary]", "[batching]\nbucket = 8\nlengths = [9, 9]\n[canary]", "lengths are ascending"),
+        ("[canary]", "[batching]\nbucket = 8\nwait = 1\n[canary]", "unknown key batching.wait"),
     ],
 )
 def test_a_malformed_file_is_one_line_that_names_the_key(package, old, new, expected):
@@ -178,3 +184,29 @@ def test_tensors_of_one_request_share_its_batch(tmp_path_factory, first, second)
     else:
         with pytest.raises(InputError, match="different batches"):
             model.check(both)
+
+
+def test_batching_needs_rows_in_every_tensor_and_names_what_can_run_together(package):
+    batching = "\n[batching]\nbucket = 8\nlengths = [3, 6]\n"
+    (package / "model.toml").write_text(GOOD.replace("[-1, 2]", "[1, 2]", 1) + batching)
+    with pytest.raises(ModelError, match="-1 as the first dimension of 'x'"):
+        Model.parse(package)
+    (package / "model.toml").write_text(GOOD + batching)
+    model = Model.parse(package)
+    assert [str(model.bucket(most)) for most in (None, 4, 8, 16)] == ["rows=8", "rows=4", "rows=8", "rows=8"]
+    runs = [model.runs_in(Bucket(rows)) for rows in (None, 1, 8, 16)]
+    assert runs == [False, True, True, False]
+    texts = [(b"a",), (b"abc",), (b"abcd",), (b"", b"abcd"), (b"abcdefg",)]
+    keys = [model.batch_key([Tensor.of_bytes("text", text)]) for text in texts]
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+    assert keys[4] == ""
+    assert model.batch_key([fp32("x", 1)]) == model.batch_key([fp32("x", 3)]) not in (*keys,)
+    assert [model.rows([fp32("x", rows)]) for rows in (1, 3)] == [1, 3]
+
+
+def test_a_model_without_batching_runs_requests_in_their_own_shape(package):
+    model = Model.parse(package)
+    assert (str(model.bucket()), str(model.bucket(4))) == ("request", "request")
+    assert model.runs_in(Bucket())
+    assert not model.runs_in(Bucket(4))
+    assert model.batch_key([fp32("x", 1)]) == ""

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,15 +124,21 @@ def test_a_receipt_is_on_disk_with_its_answer_and_an_older_queue_is_taken_over(t
         queue = SqliteQueue(path)
         for name in ("a", "b"):
             await queue.put(Submission(name, "lane", "m", 5, 1.0, 1.0, digest, b"in"))
-        job = await queue.lease("lane", now=1.0, seconds=9.0)
+        (job,) = await queue.lease("lane", now=1.0, seconds=9.0)
         await queue.ack(job.id, 1, now=2.0, outputs=b"out", provenance=provenance)
         await queue.close()
         with closing(sqlite3.connect(path)) as db:  # as version 1 left it
-            db.executescript("DROP TABLE task_receipt; PRAGMA user_version = 1")
+            db.executescript("DROP TABLE task_receipt; ALTER TABLE task DROP COLUMN rows")
+            db.executescript("ALTER TABLE task DROP COLUMN batch; PRAGMA user_version = 1")
+            db.execute("UPDATE task SET provenance = replace(provenance, ', \"bucket\": null', '')")
+            db.execute("UPDATE task SET provenance = replace(provenance, ', \"deterministic\": true', '')")
+            db.commit()
         queue = SqliteQueue(path)
         assert (await queue.get("a")).state is State.SUCCEEDED
         assert await queue.receipt("a") is None
-        job = await queue.lease("lane", now=3.0, seconds=9.0)
+        assert (await queue.get("a")).provenance == replace(provenance, deterministic=False)
+        (job,) = await queue.lease("lane", now=3.0, seconds=9.0, room={"m": 8})
+        assert (job.id, job.rows, job.batch) == ("b", 1, "")
         for receipt in (b"signed", b"said again"):
             await queue.ack(job.id, 1, now=4.0, outputs=b"out", provenance=provenance, receipt=receipt)
         with closing(sqlite3.connect(path)) as other:  # another reader sees only what is committed

@@ -26,7 +26,7 @@ def test_what_was_put_is_there_for_the_next_process(tmp_path):
     async def look():
         queue = SqliteQueue(tmp_path / "q")
         await queue.sweep(now=1.0, abandoned=True)
-        job = await queue.lease("lane", now=1.0, seconds=1.0)
+        (job,) = await queue.lease("lane", now=1.0, seconds=1.0)
         await queue.close()
         return job
 

@@ -22,7 +22,8 @@ POSITIONS = 512
 EPSILON = 1e-12  # of every layer norm
 MAX_TOKENS = 256  # longer texts are cut, as sentence-transformers does for this model
 MAX_TEXT = 1 << 18  # bytes
-# A text is padded to the first of these that holds it: its vector then depends on nothing but itself.
+# A text is padded to the first of these that holds it, and computed in a batch of as many as have together the
+# tokens of one full batch of the shortest: its vector then depends on nothing but itself and that shape.
 BUCKETS = (16, 32, 64, 128, MAX_TOKENS)
 
 # The weights' names for what is called as below here.
@@ -57,7 +58,7 @@ class Layer(nn.Module):
         self.narrow_norm = nn.LayerNorm(WIDTH, EPSILON)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Map [1, tokens, WIDTH] to the same shape; `mask` is true where there is a token."""
+        """Map [texts, tokens, WIDTH] to the same shape; `mask` is true where there is a token."""
         heads = [self._split(part(hidden)) for part in (self.query, self.key, self.value)]
         seen = functional.scaled_dot_product_attention(*heads, attn_mask=mask)
         joined = seen.transpose(1, 2).reshape(hidden.shape)
@@ -82,7 +83,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Map [1, tokens] numbers to [1, tokens, WIDTH]."""
+        """Map [texts, tokens] numbers to [texts, tokens, WIDTH]."""
         positions = torch.arange(tokens.shape[1])
         hidden = self.words(tokens) + self.positions(positions) + self.types.weight[0]
         hidden = self.norm(hidden)
@@ -105,20 +106,37 @@ class MiniLM:
         self._encoder.eval()
 
     def predict(self, inputs: dict[str, list[bytes]]) -> dict[str, Tensor]:
-        """Embed each text by itself."""
-        return {"embedding": torch.stack([self._embed(text) for text in inputs["text"]])}
+        """Embed a batch of texts, those of like length together; equal texts once."""
+        texts = inputs["text"]
+        alike: dict[int, list[tuple[bytes, list[int]]]] = {}
+        for text in dict.fromkeys(texts):  # what fills up a batch is a copy
+            numbers = self._numbers(text)
+            length = next(bucket for bucket in BUCKETS if bucket >= len(numbers))
+            alike.setdefault(length, []).append((text, numbers))
+        vectors: dict[bytes, Tensor] = {}
+        for length, some in alike.items():
+            size = max(1, len(texts) * BUCKETS[0] // length)
+            for start in range(0, len(some), size):
+                part = some[start : start + size]
+                hidden = self._hidden([numbers for _, numbers in part], length, size)
+                for place, (text, numbers) in enumerate(part):
+                    mean = hidden[place, : len(numbers)].sum(0) / len(numbers)
+                    vectors[text] = functional.normalize(mean, dim=0)
+        return {"embedding": torch.stack([vectors[text] for text in texts])}
 
-    def _embed(self, text: bytes) -> Tensor:
+    def _numbers(self, text: bytes) -> list[int]:
         if len(text) > MAX_TEXT:
             raise ValueError(f"a text of {len(text)} bytes; at most {MAX_TEXT} are taken")
-        numbers = self._tokenizer.encode(_decode(text)).ids
-        length = next(bucket for bucket in BUCKETS if bucket >= len(numbers))
-        tokens = torch.tensor([numbers + [0] * (length - len(numbers))])
-        mask = torch.arange(length) < len(numbers)
+        return self._tokenizer.encode(_decode(text)).ids
+
+    def _hidden(self, some: list[list[int]], length: int, size: int) -> Tensor:
+        """Encode token numbers as [size, length, WIDTH], whatever number of texts there is."""
+        filled = some + some[:1] * (size - len(some))
+        tokens = torch.tensor([numbers + [0] * (length - len(numbers)) for numbers in filled])
+        counts = torch.tensor([len(numbers) for numbers in filled])
+        mask = torch.arange(length) < counts.unsqueeze(1)
         with sdpa_kernel(SDPBackend.MATH):  # one algorithm on every machine
-            hidden = self._encoder(tokens, mask.view(1, 1, 1, length))
-        mean = hidden[0, : len(numbers)].sum(0) / len(numbers)
-        return functional.normalize(mean, dim=0)
+            return self._encoder(tokens, mask.view(size, 1, 1, length))
 
 
 def load(directory: Path) -> MiniLM:

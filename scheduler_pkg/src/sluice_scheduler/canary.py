@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -151,7 +151,14 @@ def _ask(control: socket.socket, model: Model, inputs: tuple[Tensor, ...], name:
         with theirs:
             frames.send(control, {"op": "fork", "instance": name}, fds=[theirs.fileno()])
         _expect(control, "forked")
-        header = {"op": "infer", "id": name, "model": model.name, "tensors": frames.describe(inputs)}
+        header: dict[str, Any] = {
+            "op": "infer",
+            "id": name,
+            "model": model.name,
+            "tensors": frames.describe(inputs),
+        }
+        if (rows := model.bucket().rows) is not None:
+            header["bucket"] = rows
         frames.send(ours, header, [tensor.data for tensor in inputs])
         answer = _expect(ours, "result")
     _expect(control, "exited")

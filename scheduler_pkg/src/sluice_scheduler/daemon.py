@@ -115,7 +115,12 @@ class Daemon:
             logs=settings.state / "logs",
         )
         keys = Keys(settings.state)
-        dispatcher = Dispatcher(queue, Issuer(keys, identity()), task_seconds=settings.task_seconds)
+        dispatcher = Dispatcher(
+            queue,
+            Issuer(keys, identity()),
+            task_seconds=settings.task_seconds,
+            batch_wait=settings.batch_wait,
+        )
         intake = Intake(fleet, queue, dispatcher, ageing=settings.ageing)
         app = create_app(
             fleet=fleet,
@@ -174,6 +179,7 @@ class Daemon:
                 locks_folder=self._settings.state / "locks",
                 realise=self._realiser_for(Narration(lock.environment, remember)),
                 profile=self._profile,
+                max_batch=self._settings.max_batch,
             )
             deployment = await background.run(making)
             dispatcher.serve(await fleet.start(deployment))

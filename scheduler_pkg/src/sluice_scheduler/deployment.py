@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sluice.digest import Digest
+from sluice_scheduler.batching import Bucket
 from sluice_scheduler.errors import DeploymentError
 from sluice_scheduler.job import Provenance
 from sluice_scheduler.model import Model
@@ -34,6 +35,18 @@ class Deployment:
     tree: Digest
     profile: NumericProfile
     models: tuple[ServedModel, ...]
+    max_batch: int | None = None  # rows; None: as each model's package says
+    unsteady: frozenset[str] = frozenset()  # models that gave their canary two answers
+
+    @property
+    def room(self) -> dict[str, int]:
+        """Say of each model that batches how many rows run together."""
+        buckets = {served.name: self.bucket(served.name).rows for served in self.models}
+        return {name: rows for name, rows in buckets.items() if rows is not None}
+
+    def bucket(self, model: str) -> Bucket:
+        """Return the shape that one of the models is run in, canary and requests alike."""
+        return self.find(model).model.bucket(self.max_batch)
 
     def find(self, name: str) -> ServedModel:
         """Return a model by name.
@@ -60,4 +73,6 @@ class Deployment:
             lock_url=self.lock_url,
             profile_document=self.profile.document(),
             output=output,
+            bucket=str(self.bucket(model)),
+            deterministic=self.profile.deterministic and model not in self.unsteady,
         )

@@ -43,7 +43,12 @@ def realiser(root: Path, progress: Progress | None = None) -> Realise:
 
 
 def deploy(
-    published: PublishedLock, *, locks_folder: Path, realise: Realise, profile: NumericProfile
+    published: PublishedLock,
+    *,
+    locks_folder: Path,
+    realise: Realise,
+    profile: NumericProfile,
+    max_batch: int | None = None,
 ) -> Deployment:
     """Make a channel's lock ready to be served. Blocks for as long as realising takes.
 
@@ -67,6 +72,7 @@ def deploy(
         tree=realised.tree,
         profile=profile,
         models=discover(realised.prefix, packages),
+        max_batch=max_batch,
     )
 
 

@@ -1,4 +1,8 @@
-"""Queue to worker to acknowledgement: the only loop. One runs for every instance slot."""
+"""Queue to worker to acknowledgement: the only loop. One runs for every instance slot.
+
+What is leased together runs together. Should a worker be lost over several tasks, each of them is queued again and
+then runs alone, so that one which takes its worker down does so to no other twice.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,18 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from sluice_scheduler import payload, tensors
+from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.errors import LeaseLostError, QueueError, SchedulerError, WorkerError
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer
 from sluice_scheduler.supervisor import Supervisor
-from sluice_scheduler.zygote import Instance
+from sluice_scheduler.zygote import Answer, Instance
 
 log: Final = logging.getLogger(__name__)
 
@@ -27,6 +33,15 @@ RETRY_SECONDS: Final = 1.0  # after the queue could not be read
 T = TypeVar("T")
 
 
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Tasks that run together in one instance."""
+
+    instance: Instance
+    jobs: Sequence[Job]
+    wanted: set[str] = field(default_factory=set)  # ids of those that nobody cancelled
+
+
 class Dispatcher:
     """Leases by rank, runs, acknowledges; tells who waits for a task when it has ended."""
 
@@ -36,14 +51,16 @@ class Dispatcher:
         issuer: Issuer,
         *,
         task_seconds: float,
+        batch_wait: float = 0.0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
         self._issuer = issuer
         self._task_seconds = task_seconds
+        self._batch_wait = batch_wait
         self._now = now
         self._wakes: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._running: dict[str, tuple[Job, Instance]] = {}
+        self._running: dict[str, _Batch] = {}  # by the id of each of their tasks
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._slots: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Task[None]] = set()  # of the slots: those that hold no lease
@@ -76,7 +93,7 @@ class Dispatcher:
             self._ended(job_id)
 
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a task; a running one's instance is killed.
+        """Cancel a task; the instance that runs it is killed unless it runs others too.
 
         Raises:
             TransitionError: it has ended already.
@@ -84,8 +101,11 @@ class Dispatcher:
 
         """
         job, before = await self._queue.cancel(job_id, now=self._now())
-        if before is State.RUNNING and job_id in self._running:
-            self._running[job_id][1].kill()
+        batch = self._running.get(job_id)
+        if before is State.RUNNING and batch is not None:
+            batch.wanted.discard(job_id)  # its answer finds the lease gone
+            if not batch.wanted:
+                batch.instance.kill()
         self._ended(job_id)
         return job
 
@@ -115,7 +135,7 @@ class Dispatcher:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             try:
-                for job, _ in tuple(self._running.values()):
+                for job in [job for batch in {*self._running.values()} for job in batch.jobs]:
                     try:
                         await self._queue.heartbeat(
                             job.id, job.attempts, now=self._now(), seconds=LEASE_SECONDS
@@ -128,17 +148,19 @@ class Dispatcher:
                 log.error("%s", error)  # noqa: TRY400 - the line says it all
 
     async def _loop(self, supervisor: Supervisor, slot: str) -> None:
-        lane = supervisor.deployment.environment
+        lane, room = supervisor.deployment.environment, supervisor.deployment.room
         wake = self._wakes[lane]
         while not self._draining:
             instance = await self._idly(supervisor.instance(slot))
             wake.clear()
             try:
-                job = await self._queue.lease(lane, now=self._now(), seconds=LEASE_SECONDS)
-                if job is not None:
-                    await self._run(supervisor, instance, job)
+                jobs = await self._queue.lease(lane, now=self._now(), seconds=LEASE_SECONDS, room=room)
+                if jobs:
+                    await self._run(supervisor, instance, jobs)
                 elif not self._draining:
                     await self._idly(wake.wait())
+                    if self._batch_wait:
+                        await self._idly(asyncio.sleep(self._batch_wait))
             except QueueError as error:
                 log.error("%s", error)  # noqa: TRY400 - the line says it all
                 await self._idly(asyncio.sleep(RETRY_SECONDS))
@@ -153,51 +175,65 @@ class Dispatcher:
         finally:
             self._idle.discard(task)
 
-    async def _run(self, supervisor: Supervisor, instance: Instance, job: Job) -> None:
-        self._running[job.id] = (job, instance)
+    async def _run(self, supervisor: Supervisor, instance: Instance, jobs: Sequence[Job]) -> None:
+        batch = _Batch(instance, jobs, {job.id for job in jobs})
+        self._running.update(dict.fromkeys(batch.wanted, batch))
         try:
-            settled = await self._answer(supervisor, instance, job)
-        except LeaseLostError:
-            pass  # cancelled meanwhile: nobody wants the answer
-        else:
-            self._settled(settled)
+            await self._answer(supervisor, instance, jobs)
         finally:
-            del self._running[job.id]
+            for job in jobs:
+                del self._running[job.id]
             if instance.killed:
                 supervisor.ended(instance)
 
-    async def _answer(self, supervisor: Supervisor, instance: Instance, job: Job) -> Job:
-        deployment = supervisor.deployment
+    async def _answer(self, supervisor: Supervisor, instance: Instance, jobs: Sequence[Job]) -> None:
+        deployment, model = supervisor.deployment, jobs[0].model
         try:
-            served = deployment.find(job.model)
-            assert job.inputs is not None
+            bucket = deployment.bucket(model)
+            requests = [(job.id, job.inputs or b"") for job in jobs]
             async with asyncio.timeout(self._task_seconds):
-                answer = await instance.infer(job.id, job.model, job.inputs)
-            supervisor.answered()
-            if answer.error is not None:
-                return await self._fail(job, answer.error, supervisor)
-            outputs = served.model.check_outputs(answer.outputs)
+                answers = await instance.run(model, requests, bucket)
         except TimeoutError:
             instance.kill()
-            return await self._fail(
-                job, f"ran longer than {self._task_seconds:g} s and was stopped", supervisor
-            )
+            told = f"ran longer than {self._task_seconds:g} s and was stopped"
+            await self._end(self._fail(job, told, deployment, lost=len(jobs) > 1) for job in jobs)
         except WorkerError as error:
-            asked = instance.killed
             supervisor.ended(instance)
-            if asked:
-                raise LeaseLostError from None
-            return await self._queue.fail(
-                job.id,
-                job.attempts,
-                now=self._now(),
-                error=f"{error}, {job.attempts} times; the task was given up",
-                lost=True,
+            await self._end(
+                self._fail(
+                    job, f"{error}, {job.attempts} times; the task was given up", deployment, lost=True
+                )
+                for job in jobs
             )
         except SchedulerError as error:
-            if isinstance(error, QueueError | LeaseLostError):
-                raise
-            return await self._fail(job, str(error), supervisor)
+            told = str(error)
+            await self._end(self._fail(job, told, deployment) for job in jobs)
+        else:
+            supervisor.answered()
+            pairs = zip(jobs, answers, strict=True)
+            await self._end(self._settle(job, answer, deployment) for job, answer in pairs)
+
+    async def _end(self, endings: Iterable[Awaitable[Job]]) -> None:
+        """End tasks that ran together, in one transaction where the store has them."""
+        failed: Exception | None = None
+        for ended in await asyncio.gather(*endings, return_exceptions=True):
+            if isinstance(ended, Job):
+                self._settled(ended)
+            elif isinstance(ended, LeaseLostError):
+                pass  # cancelled meanwhile: nobody wants the answer
+            elif isinstance(ended, Exception):
+                failed = ended
+        if failed:
+            raise failed
+
+    async def _settle(self, job: Job, answer: Answer, deployment: Deployment) -> Job:
+        if answer.error is not None:
+            return await self._fail(job, answer.error, deployment)
+        try:
+            served = deployment.find(job.model)
+            outputs = served.model.check_outputs(answer.outputs)
+        except SchedulerError as error:
+            return await self._fail(job, str(error), deployment)
         finished = self._now()
         provenance = deployment.provenance(job.model, tensors.digest(outputs))
         return await self._queue.ack(
@@ -209,8 +245,7 @@ class Dispatcher:
             receipt=self._issuer.issue(job, provenance, package=served.package, finished=finished),
         )
 
-    async def _fail(self, job: Job, error: str, supervisor: Supervisor) -> Job:
-        deployment = supervisor.deployment
+    async def _fail(self, job: Job, error: str, deployment: Deployment, *, lost: bool = False) -> Job:
         known = any(model.name == job.model for model in deployment.models)
         return await self._queue.fail(
             job.id,
@@ -218,6 +253,7 @@ class Dispatcher:
             now=self._now(),
             error=error,
             provenance=deployment.provenance(job.model, None) if known else None,
+            lost=lost,
         )
 
     def _settled(self, job: Job) -> None:

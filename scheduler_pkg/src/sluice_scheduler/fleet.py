@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sluice_scheduler.deployment import Deployment, ServedModel
@@ -75,7 +75,7 @@ class Fleet:
         await supervisor.start()
         try:
             member.doing = "answering its canaries"
-            await prove(supervisor)
+            supervisor.deployment = replace(deployment, unsteady=await prove(supervisor))
         except BaseException:
             await supervisor.stop()
             raise

@@ -16,6 +16,7 @@ from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.errors import DrainingError, RequestError
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.job import Job, Submission
+from sluice_scheduler.model import Model
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.tensors import Tensor
 
@@ -101,9 +102,11 @@ class Intake:
         request = Request.parse(body)
         deployment, served = self._fleet.find(request.model, request.environment)
         inputs = served.model.check(request.inputs)
-        return self._submission(request, deployment, inputs)
+        return self._submission(request, deployment, served.model, inputs)
 
-    def _submission(self, request: Request, deployment: Deployment, inputs: tuple[Tensor, ...]) -> Submission:
+    def _submission(
+        self, request: Request, deployment: Deployment, model: Model, inputs: tuple[Tensor, ...]
+    ) -> Submission:
         now = self._now()
         return Submission(
             id=new_id(now),
@@ -114,6 +117,8 @@ class Intake:
             enqueued_at=now,
             input_digest=tensors.digest(inputs),
             inputs=payload.pack(inputs),
+            rows=model.rows(inputs),
+            batch=model.batch_key(inputs),
         )
 
 

@@ -72,6 +72,8 @@ class Provenance:
     lock_url: str
     profile_document: dict[str, int | str | bool]
     output: Digest | None = None  # None when the job did not succeed
+    bucket: str | None = None  # of `batching`; None in what older schedulers wrote
+    deterministic: bool = True  # whether the same bytes are promised again
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Submission:
     enqueued_at: float  # seconds since the epoch, UTC
     input_digest: Digest
     inputs: bytes  # see payload
+    rows: int = 1
+    batch: str = ""  # jobs of one key can run together; empty: alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class Job:
     rank: float
     enqueued_at: float
     input_digest: Digest
+    rows: int = 1
+    batch: str = ""
     state: State = State.QUEUED
     attempts: int = 0  # also names the current lease
     start_order: int | None = None  # of the last lease; counts over all lanes and restarts
@@ -121,5 +127,7 @@ class Job:
             rank=new.rank,
             enqueued_at=new.enqueued_at,
             input_digest=new.input_digest,
+            rows=new.rows,
+            batch=new.batch,
             inputs=new.inputs,
         )

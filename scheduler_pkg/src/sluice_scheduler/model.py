@@ -15,8 +15,9 @@ from typing import Final, Self
 
 from sluice.digest import Digest
 from sluice_scheduler import tensors as oip
+from sluice_scheduler.batching import MAX_BUCKET, Batching, BatchingError, Bucket
 from sluice_scheduler.errors import SchedulerError
-from sluice_scheduler.signature import SignatureError, TensorSpec, batch_of
+from sluice_scheduler.signature import ANY, SignatureError, TensorSpec, batch_of
 from sluice_scheduler.tables import Table, TableError
 from sluice_scheduler.tensors import InputError, Tensor
 
@@ -56,6 +57,7 @@ class Model:
     outputs: tuple[TensorSpec, ...]
     one_of: tuple[str, ...]  # of these inputs exactly one is given
     canary: Canary | None
+    batching: Batching | None = None  # None: requests run one at a time, each in its own shape
 
     @classmethod
     def parse(cls, directory: Path) -> Self:
@@ -80,10 +82,11 @@ class Model:
                 outputs=tuple(map(TensorSpec.parse, top.tables("outputs"))),
                 one_of=top.texts("one_of"),
                 canary=_canary(directory, top.table("canary")),
+                batching=_batching(top.table("batching")),
             )
             top.finish()
             model._check_signature()
-        except (TableError, SignatureError, tomllib.TOMLDecodeError) as error:
+        except (TableError, SignatureError, BatchingError, tomllib.TOMLDecodeError) as error:
             raise ModelError(f"{path}: {error}".splitlines()[0]) from None
         return model
 
@@ -133,6 +136,25 @@ class Model:
         self._fit(ordered, self.outputs, ModelError)
         return ordered
 
+    def bucket(self, most: int | None = None) -> Bucket:
+        """Return the shape it is run in where the deployment allows so many rows; None: as many as it likes."""
+        if self.batching is None:
+            return Bucket()
+        return Bucket(min(self.batching.bucket, most or MAX_BUCKET))
+
+    def runs_in(self, bucket: Bucket) -> bool:
+        """Say whether some deployment of it has the bucket."""
+        return self.bucket(bucket.rows) == bucket
+
+    def rows(self, tensors: Iterable[Tensor]) -> int:
+        """Count the rows of inputs that `check` let through; 1 where the signature has no batch dimension."""
+        specs = {spec.name: spec for spec in self.inputs}
+        return batch_of([(specs[tensor.name], tensor) for tensor in tensors]) or 1
+
+    def batch_key(self, tensors: Sequence[Tensor]) -> str:
+        """Name what inputs that `check` let through can run together with; empty for nothing."""
+        return self.batching.key(self.name, tensors) if self.batching else ""
+
     def canary_inputs(self) -> tuple[Tensor, ...]:
         """Read and check the canary's inputs.
 
@@ -167,6 +189,9 @@ class Model:
             names = [spec.name for spec in specs]
             if len(set(names)) != len(names):
                 raise SignatureError(f"two of its {label} have one name")
+        for spec in (*self.inputs, *self.outputs) if self.batching else ():
+            if spec.shape[:1] != (ANY,):
+                raise SignatureError(f"[batching] needs -1 as the first dimension of {spec.name!r}")
         optional = {spec.name for spec in self.inputs if spec.optional}
         if len(set(self.one_of)) != len(self.one_of) or len(self.one_of) == 1:
             raise SignatureError("one_of names two or more different inputs")
@@ -229,3 +254,13 @@ def _canary(directory: Path, table: Table | None) -> Canary | None:
     expected = table.text("output_sha256", re.compile("[0-9a-f]{64}|"), default="")
     table.finish()
     return Canary(file, Digest(expected) if expected else None)
+
+
+def _batching(table: Table | None) -> Batching | None:
+    if table is None:
+        return None
+    batching = Batching(
+        table.integer("bucket", 1, MAX_BUCKET), table.integers("lengths", 1, oip.MAX_BYTES, optional=True)
+    )
+    table.finish()
+    return batching

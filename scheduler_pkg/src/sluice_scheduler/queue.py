@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from sluice_scheduler.job import Job, Provenance, State, Submission
@@ -24,10 +25,14 @@ class JobQueue(Protocol):
         """Keep a job; once this returns it is durable. An id that is there already is returned unchanged."""
         ...
 
-    async def lease(self, lane: str, *, now: float, seconds: float) -> Job | None:
-        """Give the lane's next job, with its inputs, for so many seconds; None when none waits.
+    async def lease(
+        self, lane: str, *, now: float, seconds: float, room: Mapping[str, int] | None = None
+    ) -> tuple[Job, ...]:
+        """Give the lane's next job and those that run with it, with their inputs, for so many seconds.
 
-        It is running now, with one more attempt and the next `start_order`.
+        `room` says how many rows of each model run together; what joins the next job is `batching.together` over
+        the lane's first `batching.LOOKAHEAD` waiting jobs. Empty when none waits. Each is running now, with one
+        more attempt, one `started_at`, and the next `start_order` in the order of their ranks.
         """
         ...
 

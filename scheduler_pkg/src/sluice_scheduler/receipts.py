@@ -42,7 +42,7 @@ def answer(
         task=job.id,
         model=job.model,
         environment=job.lane,
-        deterministic=provenance.profile_document.get("deterministic") is True,
+        deterministic=provenance.deterministic,
         enqueued=moment(job.enqueued_at),
         started=moment(job.started_at),
         finished=moment(finished),
@@ -58,6 +58,7 @@ def answer(
         scheduler=DISTRIBUTION,
         scheduler_version=by.version,
         scheduler_digest=by.package,
+        bucket=provenance.bucket,
     )
 
 

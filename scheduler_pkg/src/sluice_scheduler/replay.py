@@ -10,15 +10,26 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from sluice.digest import Digest, DigestError
+from sluice.errors import SluiceError
 from sluice.receipt import Answer
 from sluice_scheduler import tensors
+from sluice_scheduler.batching import BatchingError, Bucket
 from sluice_scheduler.elements import unpack
 from sluice_scheduler.errors import SchedulerError
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.tensors import BYTES, Tensor
 
 FORMAT: Final = 1
-LINKS: Final = ("lock", "package", "tree", "model", "profile", "input", "output")  # in the order of the chain
+LINKS: Final = (
+    "lock",
+    "package",
+    "tree",
+    "model",
+    "profile",
+    "bucket",
+    "input",
+    "output",
+)  # in the order of the chain
 
 
 class RecordError(SchedulerError):
@@ -42,11 +53,8 @@ class AnswerRecord:
     output_digest: Digest
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...] | None  # None where only their digest is at hand
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether the deployment promised the same bytes again."""
-        return self.profile.deterministic
+    bucket: Bucket | None = None  # None in what older schedulers wrote
+    deterministic: bool = True  # whether the deployment promised the same bytes again
 
     @classmethod
     def of(cls, answer: Answer, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...] | None) -> Self:
@@ -58,6 +66,9 @@ class AnswerRecord:
         """
         try:
             profile = NumericProfile(**answer.profile_document)  # type: ignore[arg-type] # it checks them
+            bucket = None if answer.bucket is None else Bucket.parse(answer.bucket)
+        except BatchingError as error:
+            raise RecordError(f"the receipt's bucket is not known here: {error}") from None
         except (TypeError, SchedulerError) as error:
             raise RecordError(f"the receipt's numeric profile is not known here: {error}") from None
         if outputs is not None and tensors.digest(outputs) != answer.output:
@@ -76,6 +87,8 @@ class AnswerRecord:
             output_digest=answer.output,
             inputs=inputs,
             outputs=outputs,
+            bucket=bucket,
+            deterministic=answer.deterministic,
         )
 
     @classmethod
@@ -91,7 +104,8 @@ class AnswerRecord:
                 f"not an answer's record of format {FORMAT}; was it fetched from a Sluice scheduler?"
             )
         try:
-            digests = document["digests"]
+            digests, profile = document["digests"], NumericProfile(**document["profile"])
+            bucket = document.get("bucket")
             return cls(
                 task=str(document["task"]),
                 environment=str(document["environment"]),
@@ -100,14 +114,16 @@ class AnswerRecord:
                 lock=Digest(digests["environment"]),
                 tree=Digest(digests["tree"]),
                 model_digest=Digest(digests["model"]),
-                profile=NumericProfile(**document["profile"]),
+                profile=profile,
                 profile_digest=Digest(digests["profile"]),
                 input_digest=Digest(digests["input"]),
                 output_digest=Digest(digests["output"]),
                 inputs=_tensors(document["inputs"]),
                 outputs=_tensors(document["outputs"]),
+                bucket=None if bucket is None else Bucket.parse(str(bucket)),
+                deterministic=document.get("deterministic", profile.deterministic) is True,
             )
-        except (KeyError, TypeError, ValueError, binascii.Error, DigestError, SchedulerError) as error:
+        except (KeyError, TypeError, ValueError, binascii.Error, DigestError, SluiceError) as error:
             raise RecordError(f"the answer's record is damaged: {type(error).__name__}: {error}") from None
 
     def contradiction(self) -> str | None:

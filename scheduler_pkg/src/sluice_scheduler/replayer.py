@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from sluice.adapters.rattler import InstallError
 from sluice.errors import SluiceError
@@ -19,7 +18,7 @@ from sluice_scheduler.deployments import Realise, deploy
 from sluice_scheduler.errors import PrefixDiffersError, WorkerError
 from sluice_scheduler.replay import AnswerRecord, Verdict, compare_links, compare_outputs
 from sluice_scheduler.tensors import Tensor
-from sluice_scheduler.zygote import Instance, Zygote
+from sluice_scheduler.zygote import Zygote
 
 # What an installer says of a package whose bytes are not the lock's.
 _OTHER_BYTES: Final = re.compile(r"hash mismatch|is not what package", re.IGNORECASE)
@@ -34,12 +33,24 @@ def replay(
 ) -> Iterator[Verdict]:
     """Make answers again in environments realised below `root`; a verdict for each, in their order.
 
-    Records of one lock and profile share an environment; every answer gets a fresh process.
+    Records of one lock and profile share an environment and the process that loads its models; every answer gets a
+    fresh one, forked from that. Each runs in the bucket that its record names.
 
     Raises:
         SluiceError: a lock cannot be fetched or realised, or a worker not be started.
 
     """
+    with _Workers() as workers:
+        yield from _replay(records, root, realise, tell, workers)
+
+
+def _replay(
+    records: Iterable[AnswerRecord],
+    root: Path,
+    realise: Realise,
+    tell: Callable[[str], None],
+    workers: _Workers,
+) -> Iterator[Verdict]:
     deployments: dict[tuple[str, str], Deployment] = {}
     for record in records:
         if link := record.contradiction():
@@ -67,8 +78,7 @@ def replay(
             yield verdict
             continue
         tell(f"task {record.task}: running {record.model} again")
-        with _folder() as tmp:
-            yield compare_outputs(record, asyncio.run(_answer(record, deployment, tmp)))
+        yield compare_outputs(record, workers.answer(record, deployment))
 
 
 def _broken(error: SluiceError) -> str | None:
@@ -81,42 +91,61 @@ def _broken(error: SluiceError) -> str | None:
 
 
 def _links(record: AnswerRecord, deployment: Deployment) -> Verdict | None:
-    return compare_links(
+    served = deployment.find(record.model)
+    verdict = compare_links(
         record,
-        [
-            ("tree", deployment.tree),
-            ("model", deployment.find(record.model).digest),
-            ("profile", deployment.profile.digest()),
-        ],
+        [("tree", deployment.tree), ("model", served.digest), ("profile", deployment.profile.digest())],
     )
+    if verdict is None and record.bucket is not None and not served.model.runs_in(record.bucket):
+        verdict = Verdict(record.task, "bucket", str(record.bucket), str(served.model.bucket()))
+    return verdict
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sluice-replay-") as folder:
-        yield Path(folder)
+class _Workers:
+    """A zygote for every deployment that is replayed, for as long as the block lasts."""
 
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._folder = tempfile.TemporaryDirectory(prefix="sluice-replay-")
+        self._zygotes: dict[Deployment, tuple[Zygote, asyncio.Task[None]]] = {}
 
-async def _answer(record: AnswerRecord, deployment: Deployment, tmp: Path) -> tuple[Tensor, ...]:
-    model = deployment.find(record.model).model
-    inputs = model.check(record.inputs)
-    async with _instance(deployment, tmp) as instance:
-        answer = await instance.infer(record.task, record.model, payload.pack(inputs))
-    if answer.error is not None:
-        raise WorkerError(f"task {record.task}: the model refused its recorded input: {answer.error}")
-    return model.check_outputs(answer.outputs)
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        with self._folder, self._runner:
+            self._runner.run(self._end())
 
-@asynccontextmanager
-async def _instance(deployment: Deployment, tmp: Path) -> AsyncIterator[Instance]:
-    zygote = await Zygote.start(deployment, tmp=tmp, log=tmp / "worker.log")
-    watching = asyncio.create_task(zygote.watch(lambda *_: None))
-    try:
-        instance = await zygote.fork("replay")
+    def answer(self, record: AnswerRecord, deployment: Deployment) -> tuple[Tensor, ...]:
+        """Run a record's input in a process of its own.
+
+        Raises:
+            WorkerError: no worker can be started, or the model refuses the input.
+
+        """
+        return self._runner.run(self._answer(record, deployment))
+
+    async def _answer(self, record: AnswerRecord, deployment: Deployment) -> tuple[Tensor, ...]:
+        model = deployment.find(record.model).model
+        request = (record.task, payload.pack(model.check(record.inputs)))
+        instance = await (await self._zygote(deployment)).fork("replay")
         try:
-            yield instance
+            (answer,) = await instance.run(record.model, [request], record.bucket or model.bucket())
         finally:
             instance.discard()
-    finally:
-        await zygote.destroy()
-        await watching
+        if answer.error is not None:
+            raise WorkerError(f"task {record.task}: the model refused its recorded input: {answer.error}")
+        return model.check_outputs(answer.outputs)
+
+    async def _zygote(self, deployment: Deployment) -> Zygote:
+        if deployment not in self._zygotes:
+            folder = Path(self._folder.name)
+            zygote = await Zygote.start(deployment, tmp=folder, log=folder / "worker.log")
+            watching = asyncio.create_task(zygote.watch(lambda *_: None))
+            self._zygotes[deployment] = (zygote, watching)
+        return self._zygotes[deployment][0]
+
+    async def _end(self) -> None:
+        for zygote, watching in self._zygotes.values():
+            await zygote.destroy()
+            await watching

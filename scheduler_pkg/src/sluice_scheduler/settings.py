@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sluice_scheduler import policy
+from sluice_scheduler.batching import MAX_BUCKET, power_of_two
 from sluice_scheduler.errors import SettingsError
 
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -38,6 +39,8 @@ class Settings:
     deterministic: bool = True  # False: faster operators, and receipts that say so
     ageing: float = policy.DEFAULT_AGEING  # seconds one step of priority is worth
     task_seconds: float = DEFAULT_TASK_SECONDS  # a task that runs longer is stopped
+    max_batch: int | None = None  # rows that a model is run with at most; None: as its package says
+    batch_wait: float = 0.0  # seconds that a task found by an idle worker waits for company
     max_request_bytes: int = DEFAULT_REQUEST_BYTES
 
     def __post_init__(self) -> None:
@@ -56,6 +59,9 @@ class Settings:
         self._between("max_request_bytes", 1, 1 << 30)
         self._between("ageing", 0, 1e9)
         self._between("task_seconds", 0.001, 1e9)
+        self._between("batch_wait", 0, 60)
+        if self.max_batch is not None and not power_of_two(self.max_batch):
+            raise SettingsError(f"max_batch is a power of two from 1 to {MAX_BUCKET}, not {self.max_batch}")
 
     @property
     def prefix_root(self) -> Path:

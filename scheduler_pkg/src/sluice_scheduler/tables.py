@@ -54,9 +54,9 @@ class Table:
             raise TableError(f"{self._name(key)} is true or false")
         return value
 
-    def integers(self, key: str, low: int, high: int) -> tuple[int, ...]:
-        """Take a list of whole numbers from `low` to `high`."""
-        values = self._list(key)
+    def integers(self, key: str, low: int, high: int, *, optional: bool = False) -> tuple[int, ...]:
+        """Take a list of whole numbers from `low` to `high`; where it is optional, empty when absent."""
+        values = self._list(key, default=[] if optional else None)
         if not all(type(value) is int and low <= value <= high for value in values):
             raise TableError(f"{self._name(key)} is a list of whole numbers, {low} to {high}")
         return tuple(value for value in values if isinstance(value, int))

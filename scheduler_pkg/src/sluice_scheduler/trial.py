@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from sluice.digest import Digest
 from sluice_scheduler import payload, tensors
 from sluice_scheduler.deployment import ServedModel
 from sluice_scheduler.errors import DeploymentError
@@ -14,10 +15,11 @@ from sluice_scheduler.supervisor import Supervisor
 log: Final = logging.getLogger(__name__)
 
 
-async def prove(supervisor: Supervisor) -> None:
-    """Run every model's canary in the first instance; nobody else may use it meanwhile.
+async def prove(supervisor: Supervisor) -> frozenset[str]:
+    """Run every model's canary twice in the first instance; nobody else may use it meanwhile.
 
-    A package's digest was made under the default numeric profile: under another one a canary need only answer.
+    A package's digest was made under the default numeric profile and in the package's own bucket: under others a
+    canary need only answer. Returns the models whose two answers differ: they cannot promise the same bytes.
 
     Raises:
         DeploymentError: a model refuses its canary, or answers with other bytes than its package promises.
@@ -26,22 +28,41 @@ async def prove(supervisor: Supervisor) -> None:
 
     """
     deployment = supervisor.deployment
+    unsteady = set()
     for served in deployment.models:
         if served.model.canary is None:
             log.warning("%s: model %s has no canary", deployment.environment, served.name)
             continue
-        instance = await supervisor.instance(supervisor.life.slots[0])
-        answer = await instance.infer("canary", served.name, payload.pack(served.model.canary_inputs()))
-        if answer.error is not None:
-            raise DeploymentError(f"{_name(supervisor, served)} refused its canary: {answer.error}")
-        found = tensors.digest(served.model.check_outputs(answer.outputs))
+        found, again = [await _answer(supervisor, served) for _ in range(2)]
         expected = served.model.canary.output
-        if deployment.profile == NumericProfile() and expected not in (None, found):
+        as_built = (
+            deployment.profile == NumericProfile() and deployment.bucket(served.name) == served.model.bucket()
+        )
+        if as_built and expected not in (None, found):
             raise DeploymentError(
                 f"{_name(supervisor, served)} gave {found.short} for its canary, its package promises "
                 f"{expected.short if expected else ''}: this machine computes other bytes than the one it was built on"
             )
-        log.info("%s: model %s answers its canary with %s", deployment.environment, served.name, found.short)
+        if again != found:
+            unsteady.add(served.name)
+            log.warning(
+                "%s: model %s gave its canary two answers, %s and %s: its receipts will promise nothing",
+                *(deployment.environment, served.name, found.short, again.short),
+            )
+        else:
+            log.info(
+                "%s: model %s answers its canary with %s", deployment.environment, served.name, found.short
+            )
+    return frozenset(unsteady)
+
+
+async def _answer(supervisor: Supervisor, served: ServedModel) -> Digest:
+    instance = await supervisor.instance(supervisor.life.slots[0])
+    request = ("canary", payload.pack(served.model.canary_inputs()))
+    (answer,) = await instance.run(served.name, [request], supervisor.deployment.bucket(served.name))
+    if answer.error is not None:
+        raise DeploymentError(f"{_name(supervisor, served)} refused its canary: {answer.error}")
+    return tensors.digest(served.model.check_outputs(answer.outputs))
 
 
 def _name(supervisor: Supervisor, served: ServedModel) -> str:

@@ -74,6 +74,8 @@ def record(job: Job) -> dict[str, Any]:
         "lock_url": job.provenance.lock_url,
         "digests": digests(job),
         "profile": job.provenance.profile_document,
+        "bucket": job.provenance.bucket,
+        "deterministic": job.provenance.deterministic,
         "inputs": _raw(job.inputs),
         "outputs": _raw(job.outputs),
     }
@@ -96,6 +98,7 @@ def models(deployment: Deployment) -> list[dict[str, Any]]:
             "package": served.package,
             "sha256": served.digest.hex,
             "max_batch_size": served.model.max_batch_size,
+            "bucket": str(deployment.bucket(served.name)),
             "inputs": [_spec(spec) for spec in served.model.inputs],
             "one_of": list(served.model.one_of),
             "outputs": [_spec(spec) for spec in served.model.outputs],

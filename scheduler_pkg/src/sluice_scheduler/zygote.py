@@ -10,12 +10,13 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from sluice_scheduler import payload
+from sluice_scheduler.batching import Bucket
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.errors import WorkerError
 from sluice_scheduler.profile import NumericProfile
@@ -38,7 +39,7 @@ class Answer:
 
 
 class Instance:
-    """One forked process that answers one task at a time."""
+    """One forked process that answers one batch at a time."""
 
     def __init__(self, slot: str, pid: int, frames: FrameSocket) -> None:
         self.slot = slot
@@ -47,16 +48,26 @@ class Instance:
         self.gone = False  # reaped by the zygote
         self._frames = frames
 
-    async def infer(self, task: str, model: str, inputs: bytes) -> Answer:
-        """Run a model on packed inputs.
+    async def run(
+        self, model: str, requests: Sequence[tuple[str, bytes]], bucket: Bucket
+    ) -> tuple[Answer, ...]:
+        """Run a model on requests, each an id and packed inputs, together in its bucket; answers in their order.
 
         Raises:
-            WorkerError: the instance ended, or its answer is none.
+            WorkerError: the instance ended, or an answer is none.
 
         """
-        tensors, body = payload.split(inputs)
-        header = {"op": "infer", "id": task, "model": model, "tensors": tensors}
-        await self._frames.send(encode(header, body))
+        frames = []
+        for place, (task, inputs) in enumerate(requests, 1):
+            tensors, body = payload.split(inputs)
+            header: dict[str, Any] = {"op": "infer", "id": task, "model": model, "tensors": tensors}
+            if bucket.rows is not None:
+                header |= {"bucket": bucket.rows, "more": place < len(requests)}
+            frames.append(encode(header, body))
+        await self._frames.send(b"".join(frames))
+        return tuple([await self._answer(task) for task, _ in requests])
+
+    async def _answer(self, task: str) -> Answer:
         answer, content = await self._frames.receive()
         if answer.get("id") != task:
             raise WorkerError("the worker answered another task than it was asked")

@@ -80,6 +80,22 @@ def command(
         float,
         typer.Option(envvar="SLUICE_SCHEDULER_TASK_SECONDS", help="A task that runs longer is stopped."),
     ] = defaults.DEFAULT_TASK_SECONDS,
+    max_batch: Annotated[
+        int | None,
+        typer.Option(
+            envvar="SLUICE_SCHEDULER_MAX_BATCH",
+            help="Rows, a power of two, that a model which batches is run with at most. Part of what receipts name: "
+            "other buckets may give other bytes.",
+            show_default="as the model's package says",
+        ),
+    ] = None,
+    batch_wait: Annotated[
+        float,
+        typer.Option(
+            envvar="SLUICE_SCHEDULER_BATCH_WAIT",
+            help="Seconds that a task waits for others to run with when the worker was idle.",
+        ),
+    ] = 0.0,
     max_request_bytes: Annotated[
         int, typer.Option(envvar="SLUICE_SCHEDULER_MAX_REQUEST_BYTES", help="The largest request taken.")
     ] = defaults.DEFAULT_REQUEST_BYTES,
@@ -111,6 +127,8 @@ def command(
         deterministic=deterministic,
         ageing=ageing,
         task_seconds=task_seconds,
+        max_batch=max_batch,
+        batch_wait=batch_wait,
         max_request_bytes=max_request_bytes,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)

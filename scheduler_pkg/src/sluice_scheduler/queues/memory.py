@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
+from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
 from sluice_scheduler.job import Event, Job, Provenance, State, Submission, next_state
 
@@ -24,13 +26,22 @@ class MemoryQueue:
         job = self._jobs.setdefault(new.id, Job.of(new))
         return replace(job, inputs=None)
 
-    async def lease(self, lane: str, *, now: float, seconds: float) -> Job | None:
-        """Give the lane's next job."""
+    async def lease(
+        self, lane: str, *, now: float, seconds: float, room: Mapping[str, int] | None = None
+    ) -> tuple[Job, ...]:
+        """Give the lane's next job and those that run with it."""
         await asyncio.sleep(0)
         waiting = [job for job in self._jobs.values() if (job.lane, job.state) == (lane, State.QUEUED)]
         if not waiting:
-            return None
-        job = min(waiting, key=lambda job: job.rank)  # min keeps the first of equals
+            return ()
+        ranked = sorted(waiting, key=lambda job: job.rank)[
+            :LOOKAHEAD
+        ]  # equals stay in the order they were put
+        described = [Waiting(job.batch, job.rows, job.attempts) for job in ranked]
+        chosen = together(described, room_of(room, ranked[0].model))
+        return tuple(self._start(ranked[place], now, seconds) for place in chosen)
+
+    def _start(self, job: Job, now: float, seconds: float) -> Job:
         self._starts += 1
         return self._keep(
             replace(

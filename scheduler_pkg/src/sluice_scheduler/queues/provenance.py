@@ -18,6 +18,8 @@ def to_text(provenance: Provenance) -> str:
             **{name: digest.hex if digest else None for name, digest in digests.items()},
             "lock_url": provenance.lock_url,
             "profile_document": provenance.profile_document,
+            "bucket": provenance.bucket,
+            "deterministic": provenance.deterministic,
         }
     )
 
@@ -27,4 +29,6 @@ def from_text(text: str) -> Provenance:
     document = json.loads(text)
     for name in _DIGESTS:
         document[name] = Digest(document[name]) if document[name] else None
+    # Before there were buckets the profile alone decided what is promised.
+    document.setdefault("deterministic", document["profile_document"].get("deterministic") is True)
     return Provenance(**document)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from sluice.digest import Digest
+from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
 from sluice_scheduler.errors import LeaseLostError, QueueError, UnknownTaskError
 from sluice_scheduler.job import Event, Job, Provenance, State, Submission, next_state
 from sluice_scheduler.queues import statements
@@ -15,7 +17,7 @@ from sluice_scheduler.queues.memory import lost_error, unknown
 from sluice_scheduler.queues.provenance import from_text, to_text
 from sluice_scheduler.queues.writer import Writer
 
-SCHEMA_VERSION: Final = 2  # 1 had no receipts
+SCHEMA_VERSION: Final = 3  # 1 had no receipts, 2 no batches
 _SQL: Final = statements.load("sqlite.sql")
 
 
@@ -46,6 +48,8 @@ class SqliteQueue:
                 "rank": new.rank,
                 "enqueued_at": new.enqueued_at,
                 "input_digest": new.input_digest.hex,
+                "rows": new.rows,
+                "batch": new.batch,
             }
             row = db.execute(_SQL["put"], values).fetchone()
             if row is None:
@@ -55,22 +59,17 @@ class SqliteQueue:
 
         return await self._writer.run(operation)
 
-    async def lease(self, lane: str, *, now: float, seconds: float) -> Job | None:
-        """Give the lane's next job."""
+    async def lease(
+        self, lane: str, *, now: float, seconds: float, room: Mapping[str, int] | None = None
+    ) -> tuple[Job, ...]:
+        """Give the lane's next job and those that run with it."""
 
-        def operation(db: sqlite3.Connection) -> Job | None:
+        def operation(db: sqlite3.Connection) -> tuple[Job, ...]:
             row = db.execute(_SQL["next"], {"lane": lane}).fetchone()
             if row is None:
-                return None
-            values = {
-                "seq": row["seq"],
-                "state": next_state(State(row["state"]), Event.LEASE),
-                "start_order": db.execute(_SQL["count_start"]).fetchone()["value"],
-                "now": now,
-                "until": now + seconds,
-            }
-            started = db.execute(_SQL["start"], values).fetchone()
-            return replace(_job(started), inputs=_tensors(db, "input", row["seq"]))
+                return ()
+            chosen = _with(db, lane, row, room_of(room, row["model"]))
+            return tuple(_start(db, seq, now, seconds) for seq in chosen)
 
         # A lease that a power cut undoes is a job that waits again: nothing is lost without an fsync here.
         return await self._writer.run(operation, lasting=False)
@@ -210,8 +209,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA foreign_keys = ON")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version in (0, 1):
-            schema = _SQL["schema" if version == 0 else "upgrade_1"]
+        if version < SCHEMA_VERSION:
+            steps = (
+                ["schema"] if version == 0 else [f"upgrade_{old}" for old in range(version, SCHEMA_VERSION)]
+            )
+            schema = "\n".join(_SQL[step] for step in steps)
             db.executescript(f"BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif version != SCHEMA_VERSION:
             raise QueueError(  # noqa: TRY301 - what closes the file is here
@@ -229,6 +231,27 @@ def _find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
     if row is None:
         raise UnknownTaskError(unknown(job_id))
     return row["seq"], _job(row)
+
+
+def _with(db: sqlite3.Connection, lane: str, first: sqlite3.Row, room: int) -> list[int]:
+    """Choose what runs with a lane's next job; looks no further where nothing can."""
+    if not first["batch"] or first["rows"] >= room:
+        return [first["seq"]]
+    rows = db.execute(_SQL["ahead"], {"lane": lane, "most": LOOKAHEAD}).fetchall()
+    described = [Waiting(row["batch"], row["rows"], row["attempts"]) for row in rows]
+    return [rows[place]["seq"] for place in together(described, room)]
+
+
+def _start(db: sqlite3.Connection, seq: int, now: float, seconds: float) -> Job:
+    values = {
+        "seq": seq,
+        "state": next_state(State.QUEUED, Event.LEASE),
+        "start_order": db.execute(_SQL["count_start"]).fetchone()["value"],
+        "now": now,
+        "until": now + seconds,
+    }
+    started = db.execute(_SQL["start"], values).fetchone()
+    return replace(_job(started), inputs=_tensors(db, "input", seq))
 
 
 def _leased(db: sqlite3.Connection, job_id: str, attempt: int) -> tuple[int, Job]:
@@ -272,6 +295,8 @@ def _job(row: sqlite3.Row) -> Job:
         rank=row["rank"],
         enqueued_at=row["enqueued_at"],
         input_digest=Digest(row["input_digest"]),
+        rows=row["rows"],
+        batch=row["batch"],
         state=State(row["state"]),
         attempts=row["attempts"],
         start_order=row["start_order"],

@@ -11,6 +11,8 @@ CREATE TABLE task (
     state TEXT NOT NULL,
     enqueued_at REAL NOT NULL,
     input_digest TEXT NOT NULL,
+    rows INTEGER NOT NULL DEFAULT 1,
+    batch TEXT NOT NULL DEFAULT '',
     attempts INTEGER NOT NULL DEFAULT 0,
     start_order INTEGER,
     started_at REAL,
@@ -31,9 +33,13 @@ INSERT INTO counter VALUES ('start_order', 0);
 -- name: upgrade_1
 CREATE TABLE task_receipt (seq INTEGER PRIMARY KEY REFERENCES task, envelope BLOB NOT NULL) STRICT;
 
+-- name: upgrade_2
+ALTER TABLE task ADD COLUMN rows INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE task ADD COLUMN batch TEXT NOT NULL DEFAULT '';
+
 -- name: put
-INSERT INTO task (id, lane, model, priority, rank, state, enqueued_at, input_digest)
-VALUES (:id, :lane, :model, :priority, :rank, 'queued', :enqueued_at, :input_digest)
+INSERT INTO task (id, lane, model, priority, rank, state, enqueued_at, input_digest, rows, batch)
+VALUES (:id, :lane, :model, :priority, :rank, 'queued', :enqueued_at, :input_digest, :rows, :batch)
 ON CONFLICT (id) DO NOTHING
 RETURNING seq;
 
@@ -42,6 +48,10 @@ INSERT INTO task_input (seq, tensors) VALUES (:seq, :tensors);
 
 -- name: next
 SELECT * FROM task WHERE state = 'queued' AND lane = :lane ORDER BY rank, seq LIMIT 1;
+
+-- name: ahead
+SELECT seq, batch, rows, attempts FROM task
+WHERE state = 'queued' AND lane = :lane ORDER BY rank, seq LIMIT :most;
 
 -- name: count_start
 UPDATE counter SET value = value + 1 WHERE name = 'start_order' RETURNING value;

@@ -1,4 +1,4 @@
-"""An instance: a forked child that answers requests over its own socket, one at a time."""
+"""An instance: a forked child that answers requests over its own socket, one batch at a time."""
 
 # ruff: noqa: ANN401 - torch and the models are whatever the environment has
 
@@ -12,28 +12,34 @@ import time
 import traceback
 from typing import Any
 
-from . import frames, values
+from . import batches, frames, values
 
 _MAX_MESSAGE = 500  # characters
+_MOST_TOGETHER = 4096  # requests
 
 
 def serve(sock: socket.socket, models: dict[str, Any], torch: Any, profile: dict[str, Any]) -> None:
-    """Answer until the socket closes.
+    """Answer until the socket closes; a request that says `more` runs together with those that follow it.
 
     Raises:
         FrameError: the other end does not speak in frames.
 
     """
     prepare(torch, profile)
+    asked: list[frames.Frame] = []
     while True:
         frame = frames.receive(sock)
         if frame is None:
             return
-        header, body = answer(frame, models, torch)
-        try:
-            frames.send(sock, header, body)
-        except frames.FrameError as error:  # nothing was sent yet
-            frames.send(sock, _error(header.get("id"), "model", f"its answer is too large: {error}"))
+        asked.append(frame)
+        if frame.header.get("more") is True and len(asked) < _MOST_TOGETHER:
+            continue
+        for header, body in answer(asked, models, torch):
+            try:
+                frames.send(sock, header, body)
+            except frames.FrameError as error:  # nothing was sent yet
+                frames.send(sock, _error(header.get("id"), "model", f"its answer is too large: {error}"))
+        asked = []
 
 
 def prepare(torch: Any, profile: dict[str, Any]) -> None:
@@ -51,38 +57,88 @@ def prepare(torch: Any, profile: dict[str, Any]) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def answer(frame: frames.Frame, models: dict[str, Any], torch: Any) -> Any:
-    """Run one request; whatever a model raises becomes an error frame. Returns a header and a body's parts."""
+def answer(asked: list[frames.Frame], models: dict[str, Any], torch: Any) -> list[Any]:
+    """Run requests; whatever a model raises becomes an error frame. Returns a header and a body's parts of each.
+
+    With a `bucket` they run together in batches of so many rows. Where that fails, each runs in such a batch by
+    itself, so that none fails for its neighbours.
+    """
+    if len(asked) > 1:
+        together = _together(asked, models, torch)
+        if together is not None:
+            return together
+    return [_alone(frame, models, torch) for frame in asked]
+
+
+def _together(asked: list[frames.Frame], models: dict[str, Any], torch: Any) -> list[Any] | None:
+    headers = [frame.header for frame in asked]
+    name, size = headers[0].get("model"), headers[0].get("bucket")
+    if name not in models or size is None or any(_aims(header) != _aims(headers[0]) for header in headers):
+        return None
+    start = time.perf_counter()
+    try:
+        requests = [frames.tensors_of(frame.header, frame.body) for frame in asked]
+        outputs = batches.run(requests, int(size), lambda tensors: _predict(models[name], tensors, torch))
+    except BaseException:  # noqa: BLE001 - whose fault it is shows when each runs alone
+        return None
+    seconds = time.perf_counter() - start
+    return [
+        (_result(header, answered, seconds), [tensor.data for tensor in answered])
+        for header, answered in zip(headers, outputs)  # noqa: B905 - `strict` is younger than 3.8
+    ]
+
+
+def _alone(frame: frames.Frame, models: dict[str, Any], torch: Any) -> Any:
     header = frame.header
-    identifier = header.get("id")
+    identifier, size = header.get("id"), header.get("bucket")
     if header.get("op") != "infer" or header.get("model") not in models:
         wanted = f"{header.get('op')!r:.80} of model {header.get('model')!r:.80}"
         return _error(identifier, "input", f"this instance cannot do {wanted}"), ()
+    model = models[header["model"]]
     try:
-        tensors = frames.tensors_of(header, frame.body)
-        inputs = {tensor.name: values.to_model(tensor, torch) for tensor in tensors}
-    except (frames.FrameError, values.ValueTypeError) as error:
-        return _error(identifier, "input", one_line(error)), ()
-    try:
-        _seed(torch)
         start = time.perf_counter()
-        with torch.inference_mode() if hasattr(torch, "inference_mode") else contextlib.nullcontext():
-            returned = models[header["model"]].predict(inputs)
-        seconds = time.perf_counter() - start
-        outputs = values.from_model(returned, torch)
-    except ValueError as error:  # how a model's code says that an input is no good
+        tensors = frames.tensors_of(header, frame.body)
+        if size is None:
+            outputs = _predict(model, tensors, torch)
+        else:
+            (outputs,) = batches.run([tensors], int(size), lambda part: _predict(model, part, torch))
+    except (frames.FrameError, _InputError) as error:
         return _error(identifier, "input", one_line(error)), ()
+    except batches.BatchError as error:
+        return _error(identifier, "model", one_line(error)), ()
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a model must not end the instance
         traceback.print_exc(file=sys.stderr)
         return _error(identifier, "model", f"{type(error).__name__}: {one_line(error)}"), ()
-    result = {
+    return _result(header, outputs, time.perf_counter() - start), [tensor.data for tensor in outputs]
+
+
+class _InputError(Exception):
+    """The input is at fault."""
+
+
+def _predict(model: Any, tensors: Any, torch: Any) -> list[frames.WireTensor]:
+    try:
+        inputs = {tensor.name: values.to_model(tensor, torch) for tensor in tensors}
+        _seed(torch)
+        with torch.inference_mode() if hasattr(torch, "inference_mode") else contextlib.nullcontext():
+            returned = model.predict(inputs)
+    except (values.ValueTypeError, ValueError) as error:  # a ValueError is how a model says so
+        raise _InputError(one_line(error)) from error
+    return values.from_model(returned, torch)
+
+
+def _result(header: frames.Header, outputs: list[frames.WireTensor], seconds: float) -> frames.Header:
+    return {
         "op": "result",
-        "id": identifier,
+        "id": header.get("id"),
         "tensors": frames.describe(outputs),
         "seconds": seconds,
         "output_sha256": frames.output_sha256(outputs),
     }
-    return result, [tensor.data for tensor in outputs]
+
+
+def _aims(header: frames.Header) -> tuple[Any, Any, Any]:
+    return header.get("op"), header.get("model"), header.get("bucket")
 
 
 def one_line(error: BaseException) -> str:

@@ -161,6 +161,7 @@ def _lines(receipt: Receipt) -> list[tuple[str, ...]]:
         ("tree", answer.tree.hex),
         ("model's package", answer.package_digest.hex, answer.package),
         ("numeric profile", answer.profile.hex, settings),
+        ("bucket", answer.bucket or "not named: an older scheduler"),
         ("input", answer.input.hex),
         ("output", answer.output.hex),
         ("scheduler", f"{version}{package}"),

@@ -41,12 +41,22 @@ class Answer:
     scheduler: str  # the distribution that answered
     scheduler_version: str
     scheduler_digest: Digest | None = None  # of its conda package; None where it was not installed from one
+    bucket: str | None = None  # the shape it was computed in, `rows=8` or `request`; older receipts name none
 
     def statement(self) -> Statement:
         """Say it as an in-toto statement about the output."""
         scheduler: dict[str, Any] = {"name": self.scheduler, "version": self.scheduler_version}
         if self.scheduler_digest is not None:
             scheduler["digest"] = _set(self.scheduler_digest)
+        deployment: dict[str, Any] = {
+            "environment": self.environment,
+            "lock": {"uri": self.lock_url, "digest": _set(self.lock)},
+            "tree": {"digest": _set(self.tree)},
+            "model": {"name": self.package, "digest": _set(self.package_digest)},
+            "profile": {"content": dict(self.profile_document), "digest": _set(self.profile)},
+        }
+        if self.bucket is not None:
+            deployment["bucket"] = self.bucket
         return Statement(
             f"{self.model}/{self.task}",
             self.output,
@@ -60,13 +70,7 @@ class Answer:
                     "started": _text(self.started),
                     "finished": _text(self.finished),
                 },
-                "deployment": {
-                    "environment": self.environment,
-                    "lock": {"uri": self.lock_url, "digest": _set(self.lock)},
-                    "tree": {"digest": _set(self.tree)},
-                    "model": {"name": self.package, "digest": _set(self.package_digest)},
-                    "profile": {"content": dict(self.profile_document), "digest": _set(self.profile)},
-                },
+                "deployment": deployment,
                 "input": {"digest": _set(self.input)},
                 "output": {"digest": _set(self.output)},
                 "scheduler": scheduler,
@@ -109,6 +113,7 @@ class Answer:
             scheduler=scheduler.text("name"),
             scheduler_version=scheduler.text("version"),
             scheduler_digest=scheduler.sha256("digest") if scheduler.has("digest") else None,
+            bucket=deployment.text("bucket") if deployment.has("bucket") else None,
         )
         if answer.output != statement.sha256:
             raise ReceiptError("receipt: its subject is not the output that its predicate describes")

@@ -1,0 +1,56 @@
+"""Who runs together, whatever waits."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice_scheduler.batching import BatchingError, Bucket, Waiting, together
+
+waiting = st.lists(
+    st.builds(Waiting, st.sampled_from(["", "a", "b"]), st.integers(1, 12), st.sampled_from([0, 0, 0, 1])),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(waiting, st.integers(0, 16))
+def test_the_first_runs_and_only_its_like_join_it_in_order(jobs, room):
+    chosen = together(jobs, room)
+    assert chosen[0] == 0
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == 1 or sum(jobs[place].rows for place in chosen) <= room
+    for place in chosen[1:]:
+        assert jobs[place].key == jobs[0].key != ""
+        assert jobs[place].attempts == jobs[0].attempts == 0
+
+
+@given(waiting, st.integers(0, 16))
+def test_nobody_is_left_out_while_there_is_room(jobs, room):
+    chosen = together(jobs, room)
+    if not jobs[0].key or jobs[0].attempts:
+        assert chosen == [0]
+        return
+    for place, job in enumerate(jobs):
+        taken = sum(jobs[other].rows for other in chosen if other < place or other == 0)
+        fits = job.key == jobs[0].key and not job.attempts and taken + job.rows <= room
+        assert place == 0 or (place in chosen) == fits
+
+
+@given(st.sampled_from([None, *(1 << power for power in range(13))]))
+def test_a_bucket_is_read_as_it_was_written(rows):
+    assert Bucket.parse(str(Bucket(rows))) == Bucket(rows)
+
+
+@pytest.mark.parametrize("rows", [0, 3, -1, 8192, True, "8", 2.0])
+def test_what_is_no_bucket_is_refused(rows):
+    with pytest.raises(BatchingError):
+        Bucket(rows)
+
+
+@given(st.text(max_size=8), st.text("0123456789٣", max_size=5))
+def test_a_bucket_has_one_name(text, number):
+    for name in (text, "rows=" + text, "rows=" + number):
+        try:
+            assert str(Bucket.parse(name)) == name
+        except BatchingError:
+            assert name not in ("request", *(f"rows={1 << power}" for power in range(13)))
