@@ -1,12 +1,14 @@
 """Time a realise, verified, against py-rattler's bare install of the same lock, cold and warm.
 
 Both run in this process, in turns, on a channel served from here. Cold: no package is extracted; warm: all
-are, and no prefix is made. With `--conda`, the real conda installs the same packages from an explicit list.
+are, and no prefix is made. What a round made is put aside, not removed: ext4 goes around what was just
+removed, which makes every next round slower, and a slow round hides what is compared. With `--conda`, the real conda installs the same packages from an explicit list.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import statistics
@@ -110,16 +112,22 @@ def figures(arguments: argparse.Namespace, scratch: Path, lock: Path) -> list[Fi
     bare = store.environments / "bare"  # where a folder lies decides where a file system puts its blocks
     prefix = store.prefix(read(lock).digest)
 
+    aside = (scratch / f"aside-{number}" for number in itertools.count())
+
+    def clear(folder: Path) -> None:
+        if folder.exists():
+            folder.rename(next(aside))
+
     def ours(*, cold: bool) -> float:
-        shutil.rmtree(prefix, ignore_errors=True)
+        clear(prefix)
         if cold:
-            shutil.rmtree(store.packages, ignore_errors=True)
+            clear(store.packages)
         return timed(lambda: realise(lock, store))
 
     def theirs(*, cold: bool) -> float:
-        shutil.rmtree(bare, ignore_errors=True)
+        clear(bare)
         if cold:
-            shutil.rmtree(cache, ignore_errors=True)
+            clear(cache)
         return timed(lambda: install_lock(lock, current_platform(), bare, bare, cache, Silent()))
 
     peer = "py-rattler install"

@@ -84,7 +84,7 @@ def _remove(store: PrefixStore, verdict: Verdict) -> None:
     folder.rename(gone)
     if verdict.kind == "package":
         folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
-        for memo in (store.packages / FOLDER).glob(f"{folder.name}.*.json"):
+        for memo in (store.packages / FOLDER).glob(f"{folder.name}.*"):
             memo.unlink(missing_ok=True)
     if gone.is_dir():
         shutil.rmtree(gone, ignore_errors=True)

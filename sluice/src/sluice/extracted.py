@@ -7,23 +7,22 @@ help: every further hard link changes it. What this cannot see is told in docs/r
 
 from __future__ import annotations
 
-import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_IFREG
-from typing import Any
 
 from sluice import atomic
 from sluice.digest import Digest
 from sluice.lock import LockedPackage
-from sluice.prefix import Promise
+from sluice.memo import Memo, MemoError
+from sluice.prefix import Inodes, Promise
 from sluice.record import Remembered, row, rows_text
 from sluice.relocate import Patch
 from sluice.tree import counts, line
 
-FORMAT = 1
 FOLDER = ".sluice"  # below the package cache
 _CLOBBERED = "__clobber"  # an installer's mark: the path depends on the other packages of the prefix
 
@@ -32,20 +31,39 @@ _CLOBBERED = "__clobber"  # an installer's mark: the path depends on the other p
 class Extracted:
     """The files of a package that need not be read again, as prefixes hard-link them, and its other paths."""
 
-    inodes: dict[str, int]  # path in the prefix -> file
-    rows: str  # of the prefix's record
-    lines: list[bytes]  # of the prefix's tree
-    others: dict[str, Promise]
+    inodes: Inodes
+    rows: bytes  # of the prefix's record
+    lines: Iterable[bytes]  # of the prefix's tree
+    others: Mapping[str, Promise]
 
 
-Memory = Mapping[str, Extracted]
-"""What is known of a lock's packages (NAME-VERSION-BUILD) before anything is read."""
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is known of a lock's packages (NAME-VERSION-BUILD) before anything is read, and all of it at once."""
+
+    packages: Mapping[str, Extracted] = field(default_factory=dict)
+    inodes: Inodes = field(default_factory=dict)
+    lines: list[bytes] = field(default_factory=list)  # sorted
+    others: Mapping[str, Promise] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, packages: Mapping[str, Extracted]) -> Memory:
+        """Put what is known of several packages together."""
+        inodes: dict[str, dict[str, int]] = {}
+        lines: list[bytes] = []
+        others: dict[str, Promise] = {}
+        for extracted in packages.values():
+            for folder, names in extracted.inodes.items():
+                inodes.setdefault(folder, {}).update(names)
+            lines += extracted.lines
+            others.update(extracted.others)
+        return cls(packages, inodes, sorted(lines), others)
 
 
 def _memo(cache: Path, package: LockedPackage, python: str) -> Path:
     # Where a pure Python package's files go depends on the interpreter beside it.
     key = Digest.of(f"{package.sha256}{python}".encode()).hex[:32]
-    return cache / FOLDER / f"{package.id}.{key}.json"
+    return cache / FOLDER / f"{package.id}.{key}.memo"
 
 
 def _python(packages: Iterable[LockedPackage]) -> str:
@@ -56,41 +74,40 @@ def recall(cache: Path, packages: Iterable[LockedPackage]) -> Memory:
     """Read the memos of a lock's packages, and keep those of packages that are as they were; never fails."""
     packages = tuple(packages)
     python = _python(packages)
-    memory = {}
+    known = {}
     for package in packages:
         stem = str(package.id)
         try:
-            document = json.loads(_memo(cache, package, python).read_bytes())
-            if document["format"] == FORMAT and _untouched(cache / stem, document["files"]):
-                memory[stem] = _extracted(stem, document)
-        except (OSError, ValueError, KeyError, TypeError):
+            memo = Memo.read(_memo(cache, package, python).read_bytes())
+            if _untouched(cache / stem, memo):
+                known[stem] = _extracted(stem, memo)
+        except (OSError, MemoError):
             continue  # no memo, or one that a crash cut short: everything is read
-    return memory
+    return Memory.of(known)
 
 
-def _untouched(folder: Path, files: list[list[Any]]) -> bool:
-    for cached, inode, size, mtime, mode in files:
-        status = os.lstat(f"{folder}/{cached}")
-        if (
-            status.st_ino != inode
-            or status.st_mtime_ns != mtime
-            or status.st_size != size
-            or status.st_mode != mode
-        ):
-            return False
-    return True
-
-
-def _extracted(stem: str, document: Mapping[str, Any]) -> Extracted:
-    return Extracted(
-        document["inodes"],
-        document["rows"],
-        [text.encode("utf-8", "surrogateescape") for text in document["lines"]],
-        {
-            path: Promise(stem, sha256, Patch(placeholder, how) if placeholder else None)
-            for path, sha256, placeholder, how in document["others"]
-        },
+def _untouched(folder: Path, memo: Memo) -> bool:
+    statuses = map(os.lstat, [f"{folder}/{name}" for name in memo.cached])
+    remembered = zip(statuses, memo.inodes, memo.sizes, memo.mtimes, memo.modes, strict=True)
+    return all(
+        status.st_mtime_ns == mtime
+        and status.st_size == size
+        and status.st_ino == inode
+        and status.st_mode == mode
+        for status, inode, size, mtime, mode in remembered
     )
+
+
+def _extracted(stem: str, memo: Memo) -> Extracted:
+    inodes, at = {}, 0
+    for folder, count in memo.folders:
+        inodes[folder] = dict(zip(memo.names[at : at + count], memo.inodes[at : at + count], strict=True))
+        at += count
+    others = {
+        path: Promise(stem, sha256, Patch(placeholder, how) if placeholder else None)
+        for path, sha256, placeholder, how in memo.others
+    }
+    return Extracted(inodes, memo.rows, memo.lines, others)
 
 
 def learn(
@@ -108,40 +125,43 @@ def learn(
         paths.setdefault(promise.package, []).append(path)
     for package in packages:
         stem = str(package.id)
-        if stem in memory or any(_CLOBBERED in path for path in paths.get(stem, ())):
+        if stem in memory.packages or any(_CLOBBERED in path for path in paths.get(stem, ())):
             continue
-        cached = _inodes(cache / stem)
-        linked, others = [], []
-        for path in sorted(paths.get(stem, ())):
-            promise = promised[path]
-            inode, item = hashed.get(path, (None, None))
-            patch = promise.patch
-            if item and not patch and inode in cached and item.entry.kind == "file":
-                linked.append((cached[inode], inode, item))
-            else:
-                others.append([path, promise.sha256, patch and patch.placeholder, patch and patch.mode])
-        # Everything as a realise needs it: it has less time than making it anew would take.
-        document = {
-            "format": FORMAT,
-            "files": [
-                (name, inode, item.size, item.mtime, S_IFREG | item.entry.mode)
-                for name, inode, item in linked
-            ],
-            "inodes": {item.entry.path: inode for _, inode, item in linked},
-            "rows": rows_text([row(item) for _, _, item in linked]),
-            "lines": [
-                line(item.entry).decode("utf-8", "surrogateescape")
-                for _, _, item in linked
-                if counts(item.entry.path)
-            ],
-            "others": others,
-        }
+        memo = _learnt(_inodes(cache / stem), {path: promised[path] for path in paths.get(stem, ())}, hashed)
         # Not worth an fsync: a memo that is lost or cut short is only not used.
-        atomic.write(
-            _memo(cache, package, python),
-            json.dumps(document, separators=(",", ":")).encode(),
-            durable=False,
-        )
+        atomic.write(_memo(cache, package, python), memo.write(), durable=False)
+
+
+def _learnt(
+    cached: Mapping[int | None, str],
+    promised: Mapping[str, Promise],
+    hashed: Mapping[str, tuple[int, Remembered]],
+) -> Memo:
+    linked, others = [], []
+    for path, promise in promised.items():
+        inode, item = hashed.get(path, (None, None))
+        patch = promise.patch
+        plain = item and not patch and item.entry.kind == "file" and "\n" not in path
+        if inode is not None and item and plain and inode in cached:
+            folder, slash, name = path.rpartition("/")
+            linked.append((folder + slash, name, inode, item))
+        else:
+            others.append((path, promise.sha256, patch and patch.placeholder, patch and patch.mode))
+    linked.sort(key=lambda file: file[:2])
+    folders = Counter(folder for folder, *_ in linked)
+    items = [item for *_, item in linked]
+    return Memo(
+        [cached[inode] for _, _, inode, _ in linked],
+        list(folders.items()),
+        [name for _, name, _, _ in linked],
+        [inode for _, _, inode, _ in linked],
+        [item.size for item in items],
+        [item.mtime for item in items],
+        [S_IFREG | item.entry.mode for item in items],
+        rows_text([row(item) for item in items]),
+        sorted(line(item.entry) for item in items if counts(item.entry.path)),
+        sorted(others),
+    )
 
 
 def _inodes(folder: Path) -> dict[int | None, str]:

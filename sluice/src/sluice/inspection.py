@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from sluice.digest import Digest
 from sluice.extracted import Memory
-from sluice.prefix import Promise, found_as, observe, promises, walk
-from sluice.progress import Progress
+from sluice.prefix import Inodes, Promise, found_as, observe, promises, unknown
+from sluice.progress import Progress, Silent
 from sluice.record import Remembered, row, rows_text
 from sluice.relocate import Patch
 from sluice.tree import counts, digest_lines, line
@@ -22,7 +23,7 @@ class Inspected:
 
     tree: Digest
     patches: dict[str, Patch]
-    rows: dict[str, str]  # package -> text of its rows
+    rows: dict[str, bytes]  # package -> text of its rows
     damaged: list[str]
     memory: Memory  # of the packages that were not read
     promised: dict[str, Promise]  # of what was read
@@ -36,59 +37,76 @@ def inspect(prefix: Path, written_as: str, memory: Memory, progress: Progress) -
         PrefixError: the prefix or a package's record in it cannot be read.
 
     """
-    memory, unread = _recognised(prefix, memory)
-    promised = promises(prefix, memory)
-    for extracted in memory.values():
-        promised.update(extracted.others)
-    patches = {path: promise.patch for path, promise in promised.items() if promise.patch}
-    statuses = {path: os.lstat(prefix / path) for path in unread}
-    found = {path: found_as(path, status) for path, status in statuses.items()}
-    with progress.step("verify", sum(item.size for item in found.values()), "B") as step:
-        entries = observe(prefix, found.values(), patches, written_as, lambda item: step.advance(item.size))
-    fresh = {
-        entry.path: Remembered(entry, found[entry.path].size, found[entry.path].mtime) for entry in entries
-    }
-    lines = [line(entry) for entry in entries if counts(entry.path)]
-    for extracted in memory.values():
-        lines += extracted.lines
+    # What is always read is known beforehand, and reading lets this thread list folders meanwhile.
+    with ThreadPoolExecutor(1) as beside:
+        always = [path for path in memory.others if os.path.lexists(prefix / path)]
+        early = beside.submit(_read, prefix, written_as, always, memory.others, Silent())
+        memory, unread = _recognised(prefix, memory)
+        hashed = early.result()
+    promised = {**promises(prefix, memory.packages), **memory.others}
+    left = [path for path in unread if path not in hashed]
+    hashed |= _read(prefix, written_as, left, promised, progress)
+    fresh = {path: item for path, (_, item) in hashed.items()}
     return Inspected(
-        digest_lines(lines),
-        patches,
+        digest_lines([*memory.lines, *(line(item.entry) for path, item in fresh.items() if counts(path))]),
+        {path: promise.patch for path, promise in promised.items() if promise.patch},
         _rows(memory, promised, fresh),
         sorted(path for path, promise in promised.items() if not _kept(promise, fresh.get(path))),
         memory,
         promised,
-        {path: (statuses[path].st_ino, item) for path, item in fresh.items()},
+        hashed,
     )
+
+
+def _read(
+    prefix: Path,
+    written_as: str,
+    paths: Iterable[str],
+    promised: Mapping[str, Promise],
+    progress: Progress,
+) -> dict[str, tuple[int, Remembered]]:
+    """Return each path's inode and what was read; not those that are neither file nor link."""
+    statuses = {path: os.lstat(prefix / path) for path in paths}
+    found = {path: found_as(path, status) for path, status in statuses.items()}
+    patches = {path: promise.patch for path, promise in promised.items() if promise.patch}
+    with progress.step("verify", sum(item.size for item in found.values()), "B") as step:
+        entries = observe(prefix, found.values(), patches, written_as, lambda item: step.advance(item.size))
+    items = (Remembered(entry, found[entry.path].size, found[entry.path].mtime) for entry in entries)
+    return {item.entry.path: (statuses[item.entry.path].st_ino, item) for item in items}
 
 
 def _recognised(prefix: Path, memory: Memory) -> tuple[Memory, list[str]]:
     """Keep the packages all of whose files are the very ones that were hashed; list every other path."""
-    inodes: dict[str, int] = {}
-    for extracted in memory.values():
-        inodes.update(extracted.inodes)
-    seen, unread = set(), []
-    for path, item in walk(prefix):
-        if inodes.get(path) == item.inode():
-            seen.add(path)
-        else:
-            unread.append(path)
-    if len(seen) == len(inodes):
+    unread, seen = unknown(prefix, memory.inodes)
+    if seen == sum(map(len, memory.inodes.values())):
         return memory, unread
-    kept = {stem: item for stem, item in memory.items() if item.inodes.keys() <= seen}
-    known = {path for item in kept.values() for path in item.inodes}
-    return kept, [*unread, *(seen - known)]
+    whole = {stem: item for stem, item in memory.packages.items() if _linked(prefix, item.inodes)}
+    memory = Memory.of(whole)
+    return memory, unknown(prefix, memory.inodes)[0]
 
 
-def _rows(memory: Memory, promised: Mapping[str, Promise], fresh: Mapping[str, Remembered]) -> dict[str, str]:
+def _linked(prefix: Path, inodes: Inodes) -> bool:
+    try:
+        return all(
+            os.lstat(prefix / folder / name).st_ino == inode
+            for folder, names in inodes.items()
+            for name, inode in names.items()
+        )
+    except OSError:
+        return False
+
+
+def _rows(
+    memory: Memory, promised: Mapping[str, Promise], fresh: Mapping[str, Remembered]
+) -> dict[str, bytes]:
     others: dict[str, list[list[object]]] = {}
     for path, item in sorted(fresh.items()):
         owner = promised[path].package if path in promised else ""
         others.setdefault(owner, []).append(row(item))
-    texts = {stem: [extracted.rows] for stem, extracted in memory.items()}
+    texts = {stem: [extracted.rows] for stem, extracted in memory.packages.items()}
     for owner, rows in others.items():
         texts.setdefault(owner, []).append(rows_text(rows))
-    return {owner: ",".join(filter(None, parts)) for owner, parts in texts.items()}
+    return {owner: b",".join(filter(None, parts)) for owner, parts in texts.items()}
 
 
 def _kept(promise: Promise, found: Remembered | None) -> bool:

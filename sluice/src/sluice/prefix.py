@@ -20,6 +20,10 @@ META = "conda-meta"
 _BOOKKEEPING = {"CACHEDIR.TAG"}
 
 
+Inodes = Mapping[str, Mapping[str, int]]
+"""Folder of a prefix, "" or ending in "/", -> name -> inode."""
+
+
 class PrefixError(SluiceError):
     """Not a conda prefix that sluice realised."""
 
@@ -62,20 +66,50 @@ def walk(prefix: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
         PrefixError: the prefix is not a folder that can be read.
 
     """
+    for folder, items, _ in _folders(prefix, {}):
+        for item in items:
+            yield f"{folder}{item.name}", item
+
+
+def unknown(prefix: Path, known: Inodes) -> tuple[list[str], int]:
+    """List as `scan` does, but not the files that are the `known` ones; also tell how many of those there are.
+
+    A folder's list has the inodes of what is in it, so no file is asked for its status.
+
+    Raises:
+        PrefixError: the prefix is not a folder that can be read.
+
+    """
+    paths, same = [], 0
+    for folder, items, recognised in _folders(prefix, known):
+        paths += [f"{folder}{item.name}" for item in items]
+        same += recognised
+    return paths, same
+
+
+def _folders(prefix: Path, known: Inodes) -> Iterator[tuple[str, list[os.DirEntry[str]], int]]:
+    """Go through folders: what is in each and is neither folder, nor bookkeeping, nor known; how many are."""
     pending = [""]
+    nothing: Mapping[str, int] = {}
     while pending:
-        below = pending.pop()
+        folder = pending.pop()
+        names = known.get(folder, nothing)
+        left = []
         try:
-            with os.scandir(prefix / below) as items:
-                for item in items:
-                    path = f"{below}{item.name}"
-                    if item.is_dir(follow_symlinks=False):
-                        if path != META:
-                            pending.append(f"{path}/")
-                    elif path not in _BOOKKEEPING:
-                        yield path, item
+            with os.scandir(f"{prefix}/{folder}") as listing:
+                items = list(listing)
+            # One pass of no more than this: there are many thousands.
+            rest = [item for item in items if names.get(item.name) != item.inode()] if names else items
+            for item in rest:
+                path = f"{folder}{item.name}"
+                if item.is_dir(follow_symlinks=False):
+                    if path != META:
+                        pending.append(f"{path}/")
+                elif path not in _BOOKKEEPING:
+                    left.append(item)
         except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-            raise PrefixError(f"{prefix / below}: {error.strerror}") from error
+            raise PrefixError(f"{prefix / folder}: {error.strerror}") from error
+        yield folder, left, len(items) - len(rest)
 
 
 def found_as(path: str, status: os.stat_result) -> Found:

@@ -144,13 +144,9 @@ def _make(lock: Path, value: Lock, store: PrefixStore, final: Path, progress: Pr
                 record.write(staged, value.digest, found.tree, str(final), found.patches, found.rows)
                 staged.rename(final)
                 atomic.sync_directory(final.parent)
-                learn(
-                    store.packages,
-                    value.on(current_platform()),
-                    found.memory,
-                    found.promised,
-                    found.hashed,
-                )
+                if _one_device(final, store.packages):
+                    packages = value.on(current_platform())
+                    learn(store.packages, packages, found.memory, found.promised, found.hashed)
                 return found.tree
             first = found.damaged[0]
             if attempt == 2:  # noqa: PLR2004 - the last
@@ -187,4 +183,10 @@ def _install(
     with ThreadPoolExecutor(1) as beside:
         looking = beside.submit(recall, store.packages, value.on(current_platform())) if trusting else None
         install_lock(lock, current_platform(), staged, final, store.packages, progress)
-        return looking.result() if looking else {}
+        known = looking.result() if looking else Memory()
+    return known if _one_device(staged, store.packages) else Memory()
+
+
+def _one_device(*folders: Path) -> bool:
+    """Tell whether equal inodes below folders are the same file."""
+    return len({folder.stat().st_dev for folder in folders}) == 1

@@ -86,9 +86,9 @@ def row(item: Remembered) -> list[Any]:
     return [entry.path, entry.kind, entry.mode, entry.content, item.size, item.mtime]
 
 
-def rows_text(rows: list[list[Any]]) -> str:
+def rows_text(rows: list[list[Any]]) -> bytes:
     """Return rows as the record has them between brackets."""
-    return json.dumps(rows, separators=(",", ":"))[1:-1]
+    return json.dumps(rows, separators=(",", ":"))[1:-1].encode()
 
 
 def write(
@@ -97,7 +97,7 @@ def write(
     tree: Digest,
     written_as: str,
     patches: Mapping[str, Patch],
-    rows: Mapping[str, str],
+    rows: Mapping[str, bytes],
 ) -> None:
     """Keep the record inside a prefix, and mark the prefix as one that no installer may change.
 
@@ -110,7 +110,9 @@ def write(
         "prefix": written_as,
         "patches": {path: [patch.placeholder, patch.mode] for path, patch in sorted(patches.items())},
     }
-    head = json.dumps(document, separators=(",", ":"))[:-1]
-    packages = ",".join(f"{json.dumps(owner)}:[{text}]" for owner, text in sorted(rows.items()))
-    atomic.write(prefix / META / FROZEN, json.dumps({"message": _ADVICE}).encode())
-    atomic.write(prefix / META / NAME, f'{head},"packages":{{{packages}}}}}\n'.encode())
+    head = json.dumps(document, separators=(",", ":"))[:-1].encode()
+    packages = [b"%b:[%b]" % (json.dumps(owner).encode(), text) for owner, text in sorted(rows.items())]
+    # What a power cut leaves of either is no record, and the prefix is made anew: one of them on the disk
+    # before the prefix appears is enough.
+    atomic.write(prefix / META / FROZEN, json.dumps({"message": _ADVICE}).encode(), durable=False)
+    atomic.write(prefix / META / NAME, b'%b,"packages":{%b}}\n' % (head, b",".join(packages)))

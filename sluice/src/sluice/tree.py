@@ -42,15 +42,15 @@ def counts(path: str) -> bool:
 
 
 def line(entry: Entry) -> bytes:
-    """Return the bytes of one entry that the tree's digest is over."""
+    """Return the bytes of one entry that the tree's digest is over, but for the line feed that ends them."""
     fields = (entry.path, entry.kind, entry.canonical_mode, entry.content)
-    return "\0".join(fields).encode("utf-8", "surrogateescape") + b"\n"
+    return "\0".join(fields).encode("utf-8", "surrogateescape")
 
 
 def digest_lines(lines: Iterable[bytes]) -> Digest:
     """Digest the lines of a tree's entries, in any order."""
     # Sorted lines are entries sorted by path: NUL, which ends a path, sorts before all that a path can hold.
-    return Digest.of(_HEADER + b"".join(sorted(lines)))
+    return Digest.of(_HEADER + b"\n".join([*sorted(lines), b""]))
 
 
 def tree_digest(entries: Iterable[Entry]) -> Digest:

@@ -17,6 +17,7 @@ from pathlib import Path
 from sluice import atomic
 from sluice.adapters.rattler import install_lock
 from sluice.digest import Digest
+from sluice.extracted import Memory
 from sluice.graph import Graph
 from sluice.inspection import Inspected, inspect
 from sluice.lock import Lock, read
@@ -108,7 +109,7 @@ def _installed(
         ):
             prefix = Path(folder)
             install_lock(lock, platform, prefix, Path(INSIDE), packages, progress)
-            found = inspect(prefix, INSIDE, {}, progress)
+            found = inspect(prefix, INSIDE, Memory(), progress)
             if not found.damaged:
                 yield prefix, found
                 return
