@@ -25,7 +25,7 @@ import uvicorn
 
 from sluice import atomic
 from sluice.progress import Progress
-from sluice_scheduler import background, runfile
+from sluice_scheduler import background, rooted, runfile
 from sluice_scheduler.api.app import create_app
 from sluice_scheduler.channel import PublishedLock, fetch_lock
 from sluice_scheduler.deployments import Realise, deploy, realiser
@@ -47,8 +47,8 @@ T = TypeVar("T")
 
 BACKLOG: Final = 1024  # connections waiting to be accepted
 LINGER_SECONDS: Final = 5  # for answers that are being written when the daemon stops
-"""Makes the realiser of one environment's progress."""
-RealiserFor = Callable[[Progress], Realise]
+"""Makes the realiser of one environment, given its name and progress."""
+RealiserFor = Callable[[str, Progress], Realise]
 
 
 class _Server(uvicorn.Server):
@@ -64,7 +64,7 @@ class Daemon:
 
     def __init__(self, settings: Settings, realiser_for: RealiserFor | None = None) -> None:
         self._settings = settings
-        self._realiser_for = realiser_for or (lambda progress: realiser(settings.prefix_root, progress))
+        self._realiser_for = realiser_for or self._realiser
         self._profile = NumericProfile(threads=settings.threads, deterministic=settings.deterministic)
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
@@ -90,6 +90,10 @@ class Daemon:
                 await queue.close()
                 runfile.remove(state)
 
+    def _realiser(self, environment: str, progress: Progress) -> Realise:
+        settings = self._settings
+        return realiser(settings.prefix_root, progress, root=rooted.name(settings.state, environment))
+
     async def _fetch_locks(self) -> list[PublishedLock]:
         settings = self._settings
         return [await background.run(partial(fetch_lock, settings.channel, name)) for name in settings.env]
@@ -108,6 +112,11 @@ class Daemon:
     async def _serve(self, queue: SqliteQueue, published: list[PublishedLock], sock: socket.socket) -> None:
         settings = self._settings
         await self._recover(queue)
+        try:
+            for gone in rooted.drop_others(settings.prefix_root, settings.state, settings.env):
+                log.info("root %s is dropped: its environment is not served any more", gone)
+        except OSError as error:
+            log.warning("a root of an environment that is not served any more stays: %s", error)
         fleet = Fleet(
             settings.env,
             instances=settings.instances,
@@ -177,7 +186,7 @@ class Daemon:
                 deploy,
                 lock,
                 locks_folder=self._settings.state / "locks",
-                realise=self._realiser_for(Narration(lock.environment, remember)),
+                realise=self._realiser_for(lock.environment, Narration(lock.environment, remember)),
                 profile=self._profile,
                 max_batch=self._settings.max_batch,
             )

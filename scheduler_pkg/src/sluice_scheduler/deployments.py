@@ -24,13 +24,16 @@ MAX_RECORD: Final = 64 << 20  # bytes of one conda-meta record
 Realise = Callable[[Path], Realised]
 
 
-def realiser(root: Path, progress: Progress | None = None) -> Realise:
-    """Realise into content-addressed prefixes below `root`, and verify what is there."""
+def realiser(folder: Path, progress: Progress | None = None, *, root: str | None = None) -> Realise:
+    """Realise into content-addressed prefixes below a folder, and verify what is there.
+
+    `root` names the prefix, so that it is not collected.
+    """
 
     def make(lock: Path) -> Realised:
-        store = PrefixStore(root)
+        store = PrefixStore(folder)
         found = store.prefix(locks.read(lock).digest).exists()
-        realised = realise(lock, store, progress=progress or Silent())
+        realised = realise(lock, store, root=root, progress=progress or Silent())
         # What was made just now was hashed just now; what was found is hashed again.
         if differences := verification.verify(realised.prefix, deep=found, progress=progress):
             raise PrefixDiffersError(
