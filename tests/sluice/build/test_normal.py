@@ -51,6 +51,36 @@ def test_the_record_of_a_run_says_nothing_about_the_run(root):
     assert f"url: {normal.CHANNEL}/noarch/a-1-0.conda" in text
 
 
+ITEM = """\
+    - build: 0
+      depends:
+      - lib >=1
+      license: |-
+        Free
+
+        for all
+      name: {name}
+      fn: {name}-1-0.conda
+      channel: https://h/
+"""
+
+
+@given(st.permutations(["alpha", "beta", "gamma"]), st.permutations(["one", "two"]))
+def test_packages_that_were_installed_stand_in_one_order(host, build):
+    def text(names):
+        return "".join(ITEM.format(name=name) for name in names)
+
+    def rendered(build, host):
+        return (
+            f"finalized_dependencies:\n  build:\n    specs:\n    - source: one\n    resolved:\n{text(build)}"
+            f"  host:\n    specs: []\n    resolved:\n{text(host)}    run_exports:\n      z:\n      - a\n"
+            "  run:\n    depends: []\n"
+        )
+
+    shown = normal.rendered(rendered(build, host), run("/b", "/c"))
+    assert shown == rendered(["one", "two"], ["alpha", "beta", "gamma"])
+
+
 @given(st.integers(min_value=20, max_value=400))
 def test_a_placeholder_is_as_long_as_the_one_it_replaces(length):
     assert len(normal.placeholder(length)) == length

@@ -29,6 +29,9 @@ ROOT = "/sluice/build"
 LEVEL = 16  # of zstd
 _TIMESTAMP = re.compile(r"^(  timestamp:).*$", re.MULTILINE)
 _LEVEL = re.compile(r"^( +compression_level:).*$", re.MULTILINE)
+_RESOLVED = re.compile(r"^(    resolved:\n)((?:\n|    (?:- |  ).*\n)+)", re.MULTILINE)
+_ITEM = re.compile(r"^(?=    - )", re.MULTILINE)
+_FILE = re.compile(r"^(?:    - |      )fn: (.*)$", re.MULTILINE)
 _VIRTUAL = re.compile(r"^( +virtual_packages:)\n(?: +- .*\n)+", re.MULTILINE)
 
 
@@ -71,7 +74,14 @@ def rendered(text: str, run: Run) -> str:
     text = _TIMESTAMP.sub(rf"\1 {_iso(run.epoch)}", text)
     text = _LEVEL.sub(rf"\1 {LEVEL}", text)
     text = _VIRTUAL.sub(r"\1 []\n", text)
+    text = _RESOLVED.sub(_by_file, text)
     return _neutral(text, run)
+
+
+def _by_file(found: re.Match[str]) -> str:
+    """Put the packages of an environment in one order: a solver's hangs on what else its channel has."""
+    items = [item for item in _ITEM.split(found[2]) if item]
+    return found[1] + "".join(sorted(items, key=_FILE.findall))
 
 
 def _payload(package: Path, tree: Path, paths: dict[str, Any], run: Run) -> None:

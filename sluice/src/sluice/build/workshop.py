@@ -21,7 +21,7 @@ from sluice.digest import Digest
 from sluice.progress import Progress, Silent, Step
 from sluice.sources import Store
 
-FORMAT = 2  # of the key; raise it when this package's own part in the bytes changes
+FORMAT = 3  # of the key; raise it when this package's own part in the bytes changes
 _EMPTY_INDEX = '{"info": {"subdir": "noarch"}, "packages": {}, "packages.conda": {}}'
 
 
