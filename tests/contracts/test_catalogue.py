@@ -8,7 +8,7 @@ import zstandard
 
 from sluice.digest import Digest
 from sluice.package import PackageId
-from sluice_channel.catalogue import chained
+from sluice_channel.catalogue import Totals, chained
 from sluice_channel.catalogues.memory import MemoryCatalogue
 from sluice_channel.catalogues.sqlite import SqliteCatalogue
 from sluice_channel.entry import Package, Patch, Publish, Unyank, Yank, canonical
@@ -87,6 +87,10 @@ def test_an_unknown_channel_is_said_to_be_unknown(catalogue):
         lambda: catalogue.projects("other", limit=1),
         lambda: catalogue.count_projects("other"),
         lambda: catalogue.dependents("other", "a", limit=1),
+        lambda: catalogue.search("other", limit=1),
+        lambda: catalogue.count_found("other"),
+        lambda: catalogue.project("other", "a"),
+        lambda: catalogue.totals("other"),
     ):
         with pytest.raises(NoChannelError, match="other"):
             call()
@@ -236,6 +240,53 @@ def test_projects_are_listed_searched_and_counted(catalogue):
     assert [each.subdir for each in catalogue.projects("main", "zlib", limit=1, offset=1)] == ["noarch"]
     catalogue.change("main", [Yank("linux-64", "a_b-1-0.conda", "x")], now=10)
     assert catalogue.count_projects("main") == 2
+
+
+def test_a_search_lists_names_the_best_first(catalogue):
+    publish(
+        catalogue,
+        package("torch-1-0.conda", summary="Tensors"),
+        package("torch-2-0.conda", "noarch", summary="Tensors and more"),
+        package("torchvision-1-0.conda", summary="Images"),
+        package("pytorch-1-0.conda", summary="Tensors, 100%"),
+        package("attention-1-0.conda", summary="Layers for TORCH"),
+        package("other-1-0.conda", summary="None of it"),
+    )
+
+    def found(text, **page):
+        listed = catalogue.search("main", text, **({"limit": 9} | page))
+        return list(dict.fromkeys(each.name for each in listed))
+
+    assert found("Torch") == ["torch", "torchvision", "pytorch", "attention"]
+    assert found("torch", limit=2, offset=1) == ["torchvision", "pytorch"]
+    assert found("tensors torch") == ["pytorch", "torch"]
+    assert found(" more  TENSORS ") == ["torch"]
+    assert found("%") == ["pytorch"]
+    assert found("_") == found("a b c d e") == []
+    assert found("tensors torch and more never-looked-at") == ["torch"]
+    assert found("") == sorted({"attention", "other", "pytorch", "torch", "torchvision"})
+    assert [(each.name, each.subdir) for each in catalogue.search("main", "torch", limit=1)] == [
+        ("torch", "linux-64"),
+        ("torch", "noarch"),
+    ]
+    assert catalogue.count_found("main", "torch") == 4
+    assert catalogue.count_found("main") == 5
+
+
+def test_projects_are_found_by_name_and_all_is_counted(catalogue):
+    assert catalogue.totals("main") == Totals(0, 0)
+    assert catalogue.stored() == (0, 0)
+    publish(catalogue, A1, A2, B, package("a-1-0.conda", "noarch"))
+    assert [(each.subdir, each.packages) for each in catalogue.project("main", "a")] == [
+        ("linux-64", 2),
+        ("noarch", 1),
+    ]
+    assert catalogue.project("main", "none") == ()
+    assert catalogue.totals("main") == Totals(2, 4)
+    catalogue.change("main", [Yank("linux-64", "b-1-0.tar.bz2", "x")], now=11)
+    assert catalogue.totals("main") == Totals(1, 3)
+    assert catalogue.project("main", "b") == ()
+    assert catalogue.stored() == (4, 4 * 9)
 
 
 def test_who_depends_on_a_name_is_known(catalogue):

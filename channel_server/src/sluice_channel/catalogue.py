@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from sluice.digest import Digest
 from sluice_channel.entry import Change, Entry, Package, canonical
@@ -42,6 +42,14 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """How much of a channel is visible now."""
+
+    names: int
+    packages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """A place that names a package file."""
 
@@ -53,6 +61,9 @@ def chained(before: Digest | None, events: Sequence[object]) -> tuple[str, Diges
     """Return the text of a generation's changes and its digest."""
     text = canonical(list(events))
     return text, Digest.of(f"{before.hex if before else ''}\n{text}".encode())
+
+
+MAX_WORDS: Final = 4  # of a search; further ones are not looked at
 
 
 class Catalogue(Protocol):
@@ -148,6 +159,26 @@ class Catalogue(Protocol):
 
     def count_projects(self, channel: str, text: str = "") -> int:
         """Count what `projects` would list."""
+
+    def search(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
+        """List the projects of names that a text is found in, whatever its case; `limit` and `offset` count names.
+
+        A name is found where one of its projects has each of the first four words of the text in its name or
+        its summary. First comes the name that is the text, then names that begin with it, then names that
+        contain it, then others, each by name and subdir.
+        """
+
+    def count_found(self, channel: str, text: str = "") -> int:
+        """Count the names that `search` finds."""
+
+    def project(self, channel: str, name: str) -> tuple[Project, ...]:
+        """List a name's projects that have a visible package, by subdir; none for a name that is not there."""
+
+    def totals(self, channel: str) -> Totals:
+        """Count the names that have a visible package, and the visible packages."""
+
+    def stored(self) -> tuple[int, int]:
+        """Count the package files that are known, and their bytes."""
 
     def dependents(self, channel: str, name: str, *, limit: int) -> tuple[str, ...]:
         """List the names of projects with a visible package that depends on a name."""

@@ -11,7 +11,15 @@ from typing import ParamSpec, TypeVar
 
 from sluice.digest import Digest
 from sluice_channel import shards
-from sluice_channel.catalogue import ChannelState, Generation, Holder, Project, chained
+from sluice_channel.catalogue import (
+    MAX_WORDS,
+    ChannelState,
+    Generation,
+    Holder,
+    Project,
+    Totals,
+    chained,
+)
 from sluice_channel.entry import Change, Entry, Package, Publish, decide
 from sluice_channel.errors import NoChannelError, NoGenerationError, NoPackageError
 from sluice_channel.family import derive
@@ -223,6 +231,33 @@ class MemoryCatalogue:
         return len(self._matching(channel, text))
 
     @_locked
+    def search(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
+        """List the projects of names that a text is found in."""
+        names = self._found(channel, text)[offset : offset + limit]
+        return tuple(project for name in names for project in self.project(channel, name))
+
+    @_locked
+    def count_found(self, channel: str, text: str = "") -> int:
+        """Count the names that a text is found in."""
+        return len(self._found(channel, text))
+
+    @_locked
+    def project(self, channel: str, name: str) -> tuple[Project, ...]:
+        """List a name's projects."""
+        return tuple(each for each in self._matching(channel, "") if each.name == name)
+
+    @_locked
+    def totals(self, channel: str) -> Totals:
+        """Count names and packages."""
+        shown = self._matching(channel, "")
+        return Totals(len({each.name for each in shown}), sum(each.packages for each in shown))
+
+    @_locked
+    def stored(self) -> tuple[int, int]:
+        """Count the package files that are known."""
+        return len(self._packages), sum(package.size for package in self._packages.values())
+
+    @_locked
     def dependents(self, channel: str, name: str, *, limit: int) -> tuple[str, ...]:
         """List who depends on a name."""
         needs = self._find(channel).needs.items()
@@ -255,6 +290,18 @@ class MemoryCatalogue:
 
     def _at(self, channel: str, subdir: str, at: int | None) -> list[Entry]:
         return self._find(channel).at(subdir, self._number(channel, at))
+
+    def _found(self, channel: str, text: str) -> list[str]:
+        words = text.lower().split()[:MAX_WORDS]
+        whole = " ".join(text.lower().split())
+        names = {
+            project.name
+            for project in self._matching(channel, "")
+            if all(word in project.name.lower() or word in project.summary.lower() for word in words)
+        }
+        return sorted(
+            names, key=lambda name: (name != whole, not name.startswith(whole), whole not in name, name)
+        )
 
     def _matching(self, channel: str, text: str) -> tuple[Project, ...]:
         wanted = text.lower()

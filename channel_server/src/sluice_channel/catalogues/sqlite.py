@@ -10,7 +10,15 @@ from typing import Any, Final
 
 from sluice.digest import Digest
 from sluice_channel import shards
-from sluice_channel.catalogue import ChannelState, Generation, Holder, Project, chained
+from sluice_channel.catalogue import (
+    MAX_WORDS,
+    ChannelState,
+    Generation,
+    Holder,
+    Project,
+    Totals,
+    chained,
+)
 from sluice_channel.catalogues import statements
 from sluice_channel.catalogues.database import Database
 from sluice_channel.entry import Change, Entry, Package, Publish, decide
@@ -181,6 +189,37 @@ class SqliteCatalogue:
             values = {"channel": _channel(db, channel)["id"], "pattern": _pattern(text)}
             return int(db.execute(_SQL["count_projects"], values).fetchone()["number"])
 
+    def search(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
+        """List the projects of names that a text is found in."""
+        with self._db.reading() as db:
+            values = {"channel": _channel(db, channel)["id"]} | _search(text)
+            rows = db.execute(_SQL["search"], values | {"limit": limit, "offset": offset})
+            return tuple(Project(*row) for row in rows)
+
+    def count_found(self, channel: str, text: str = "") -> int:
+        """Count the names that a text is found in."""
+        with self._db.reading() as db:
+            values = {"channel": _channel(db, channel)["id"]} | _search(text)
+            return int(db.execute(_SQL["count_found"], values).fetchone()["number"])
+
+    def project(self, channel: str, name: str) -> tuple[Project, ...]:
+        """List a name's projects."""
+        with self._db.reading() as db:
+            values = {"channel": _channel(db, channel)["id"], "name": name}
+            return tuple(Project(*row) for row in db.execute(_SQL["project"], values))
+
+    def totals(self, channel: str) -> Totals:
+        """Count names and packages."""
+        with self._db.reading() as db:
+            values = {"channel": _channel(db, channel)["id"]}
+            return Totals(*db.execute(_SQL["totals"], values).fetchone())
+
+    def stored(self) -> tuple[int, int]:
+        """Count the package files that are known."""
+        with self._db.reading() as db:
+            number, size = db.execute(_SQL["stored"]).fetchone()
+            return number, size
+
     def dependents(self, channel: str, name: str, *, limit: int) -> tuple[str, ...]:
         """List who depends on a name."""
         with self._db.reading() as db:
@@ -320,3 +359,13 @@ def _pattern(text: str) -> str:
     for special in "\\%_":
         text = text.replace(special, f"\\{special}")
     return f"%{text}%"
+
+
+def _search(text: str) -> dict[str, str]:
+    words = text.split()[:MAX_WORDS]
+    whole = " ".join(text.split())
+    patterns = {
+        f"word{number}": _pattern(words[number]) if number < len(words) else "%"
+        for number in range(MAX_WORDS)
+    }
+    return patterns | {"text": whole.lower(), "begins": _pattern(whole)[1:], "contains": _pattern(whole)}

@@ -207,6 +207,41 @@ ORDER BY name, subdir LIMIT :limit OFFSET :offset;
 SELECT COUNT(*) AS number FROM project
 WHERE channel = :channel AND packages > 0 AND (name LIKE :pattern ESCAPE '\' OR summary LIKE :pattern ESCAPE '\');
 
+-- name: search
+WITH found (name, rank) AS (
+    SELECT name, CASE WHEN name = :text THEN 0 WHEN name LIKE :begins ESCAPE '\' THEN 1
+                      WHEN name LIKE :contains ESCAPE '\' THEN 2 ELSE 3 END AS rank
+    FROM project
+    WHERE channel = :channel AND packages > 0
+      AND (name LIKE :word0 ESCAPE '\' OR summary LIKE :word0 ESCAPE '\')
+      AND (name LIKE :word1 ESCAPE '\' OR summary LIKE :word1 ESCAPE '\')
+      AND (name LIKE :word2 ESCAPE '\' OR summary LIKE :word2 ESCAPE '\')
+      AND (name LIKE :word3 ESCAPE '\' OR summary LIKE :word3 ESCAPE '\')
+    GROUP BY name ORDER BY rank, name LIMIT :limit OFFSET :offset
+)
+SELECT p.subdir, p.name, p.packages, p.version, p.summary, p.changed_at
+FROM found JOIN project p ON p.channel = :channel AND p.name = found.name
+WHERE p.packages > 0
+ORDER BY found.rank, p.name, p.subdir;
+
+-- name: count_found
+SELECT COUNT(DISTINCT name) AS number FROM project
+WHERE channel = :channel AND packages > 0
+  AND (name LIKE :word0 ESCAPE '\' OR summary LIKE :word0 ESCAPE '\')
+  AND (name LIKE :word1 ESCAPE '\' OR summary LIKE :word1 ESCAPE '\')
+  AND (name LIKE :word2 ESCAPE '\' OR summary LIKE :word2 ESCAPE '\')
+  AND (name LIKE :word3 ESCAPE '\' OR summary LIKE :word3 ESCAPE '\');
+
+-- name: project
+SELECT subdir, name, packages, version, summary, changed_at FROM project
+WHERE channel = :channel AND name = :name AND packages > 0 ORDER BY subdir;
+
+-- name: totals
+SELECT COUNT(DISTINCT name), COALESCE(SUM(packages), 0) FROM project WHERE channel = :channel AND packages > 0;
+
+-- name: stored
+SELECT COUNT(*), COALESCE(SUM(size), 0) FROM package;
+
 -- name: dependents
 SELECT DISTINCT name FROM need WHERE channel = :channel AND needs = :needs ORDER BY name LIMIT :limit;
 
