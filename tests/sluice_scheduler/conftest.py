@@ -28,6 +28,7 @@ OTHER = "test-other-pt213-cpu"
 BROKEN = "test-broken-pt213-cpu"
 BATCH = "test-batch-pt213-cpu"
 UNSTEADY = "test-unsteady-pt213-cpu"
+NOISE = "test-noise-pt213-cpu"
 MODEL_TOML = """
 format = 1
 name = "echo"
@@ -56,11 +57,14 @@ output_sha256 = "{canary}"
 CANARY = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["canary"]}]}
 CANARY_OUTPUT = tensors.digest([tensors.Tensor.of_bytes("text", [b"CANARY"])]).hex
 MODEL_CODE = """
-import json, os, signal, tempfile, time
+import array, json, os, signal, tempfile, time
 def load(directory):
     if (directory / "broken").exists():
         raise RuntimeError("these weights are no good")
-    return Echo()
+    return Noise() if (directory / "noise").exists() else Echo()
+class Noise:  # as a model that reads something which no lock names
+    def predict(self, inputs):
+        return {"y": array.array("f", [1 + os.getpid() / (1 << 15) for _ in inputs["text"]])}
 class Echo:
     def predict(self, inputs):
         if "pixels" in inputs:
@@ -135,6 +139,21 @@ ECHO_UNSTEADY = TinyPackage(
         f"{FOLDER}/canary.json": File(json.dumps(CANARY).replace('"canary"', '"random"').encode()),
     },
 )
+ECHO_NOISE = TinyPackage(
+    "echo-noise",
+    depends=["python"],
+    files={
+        **ECHO_FILES,
+        f"{FOLDER}/noise": File(b"yes"),
+        f"{FOLDER}/model.toml": File(
+            MODEL_TOML.replace("{canary}", "")
+            .replace(
+                '[[outputs]]\nname = "text"\ndatatype = "BYTES"', '[[outputs]]\nname = "y"\ndatatype = "FP32"'
+            )
+            .encode()
+        ),
+    },
+)
 ECHO_DRIFTED = TinyPackage(
     "echo-drifted", depends=["python"], files={**ECHO_FILES, f"{FOLDER}/model.toml": model_toml("f" * 64)}
 )
@@ -180,12 +199,12 @@ def publish(folder, text):
 def channel(channel_root):
     """Give the URL of a channel with locked environments."""
     root = channel_root
-    for package in (PYTHON, ECHO, ECHO_BROKEN, ECHO_DRIFTED, ECHO_BATCH, ECHO_UNSTEADY):
+    for package in (PYTHON, ECHO, ECHO_BROKEN, ECHO_DRIFTED, ECHO_BATCH, ECHO_UNSTEADY, ECHO_NOISE):
         package.write(root)
     index(root)
     with served(root) as url:
         environments = {ENVIRONMENT: "echo", OTHER: "echo", BROKEN: "echo-broken", DRIFTED: "echo-drifted"}
-        environments |= {BATCH: "echo-batch", UNSTEADY: "echo-unsteady"}
+        environments |= {BATCH: "echo-batch", UNSTEADY: "echo-unsteady", NOISE: "echo-noise"}
         for name, model in environments.items():
             folder = root / "envs" / name
             folder.mkdir(parents=True)

@@ -217,3 +217,30 @@ def test_a_tampered_prefix_is_refused(daemon, root):
     (verdict,) = json.loads(result.stdout)
     assert (result.returncode, verdict["link"]) == (1, "tree")
     assert "share/sluice/models/echo/echo_model.py" in verdict["found"]
+
+
+def test_a_really_different_output_is_told_with_how_much_it_differs(start, root):
+    with start(environments=("test-noise-pt213-cpu",)) as daemon:
+        daemon.wait_ready()
+        answer = daemon.answer("x")
+        result = run(daemon, root, answer["id"])
+        (verdict,) = json.loads(result.stdout)
+        assert (result.returncode, verdict["link"]) == (1, "output")
+        assert verdict["expected"] == answer["digests"]["output"] != verdict["found"]
+        assert verdict["max_difference"] > 0
+        relative = verdict["max_difference"] / answer["outputs"][0]["data"][0]
+        assert verdict["max_relative_difference"] == pytest.approx(relative)
+        url = str(daemon.http.base_url)
+        told = subprocess.run(
+            [SLUICE, "replay", answer["id"], "--url", url, "--root", str(root)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+    assert told.returncode == 1
+    row = next(line for line in told.stdout.splitlines() if answer["id"] in line)
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert "output differs" in cells[3]
+    assert all(float(cell) > 0 for cell in cells[4:6])

@@ -41,6 +41,7 @@ def test_show_and_verify(sluice, answer, key):
     for told in (answer.task, answer.output.hex, answer.package, answer.lock_url, key.public.keyid, "avx2"):
         assert told in shown
     assert "not checked" in shown
+    assert "an older scheduler" in shown  # which named no bucket
     document = json.loads(sluice("show", "r.json", "--json").stdout)
     assert document["predicate"]["output"] == {"digest": {"sha256": answer.output.hex}}
     assert "holds" in sluice("verify", "r.json", "--key", "key.pem").stdout

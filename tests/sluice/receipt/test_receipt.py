@@ -57,6 +57,15 @@ def test_the_same_answer_and_key_give_the_same_bytes(receipt, answer, key):
     assert Receipt.sign(answer, PrivateKey(key.raw)).to_bytes() == receipt.to_bytes()
 
 
+@pytest.mark.parametrize("bucket", ["rows=8", "request", None])
+def test_a_receipt_names_the_bucket_and_an_older_one_does_not(answer, key, bucket):
+    said = replace(answer, bucket=bucket)
+    receipt = Receipt.parse(Receipt.sign(said, key).to_bytes())
+    deployment = json.loads(receipt.envelope.payload)["predicate"]["deployment"]
+    assert deployment.get("bucket") == receipt.answer.bucket == bucket
+    assert ("bucket" in deployment) == (bucket is not None)
+
+
 @pytest.mark.parametrize("digest", [True, False])
 def test_what_is_read_is_what_was_said(answer, key, keys, digest):
     said = answer if digest else replace(answer, scheduler_digest=None, deterministic=False)
@@ -186,6 +195,7 @@ def resigned(answer, **changes):
         ({"predicate__deployment__tree__digest__sha256": "A" * 64}, "tree.digest.sha256"),
         ({"predicate__deployment": 7}, "predicate.deployment is not an object"),
         ({"predicate__model": "m" * 5000}, "predicate.model"),
+        ({"predicate__deployment__bucket": 8}, "predicate.deployment.bucket is something else"),
     ],
 )
 def test_a_signed_statement_that_is_no_receipt_is_refused(answer, changes, reason):
