@@ -1,3 +1,4 @@
+import contextlib
 import functools
 import http.server
 import threading
@@ -37,6 +38,27 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@contextlib.contextmanager
+def serving(folder):
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
+    )
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def serve():
+    """Give a context manager that serves a folder and gives its URL."""
+    return serving
+
+
 @pytest.fixture
 def channel(tmp_path):
     """Give a channel's folder with two packages, and its URL on a real server."""
@@ -44,10 +66,5 @@ def channel(tmp_path):
     for package in (PYTHON, TOOL):
         package.write(root)
     index(root)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield root, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(root) as url:
+        yield root, url

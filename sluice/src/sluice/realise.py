@@ -16,6 +16,7 @@ from sluice.digest import Digest
 from sluice.extracted import Memory, learn, recall
 from sluice.inspection import inspect
 from sluice.lock import Lock, read
+from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice.prefix import PrefixError
 from sluice.progress import Progress, Silent
 from sluice.record import Record
@@ -81,12 +82,14 @@ def realise(
     *,
     prefix: Path | None = None,
     root: str | None = None,
+    mirrors: Mirrors = NO_MIRRORS,
     progress: Progress | None = None,
 ) -> Realised:
     """Make the prefix a lock describes, or find it already made.
 
     The prefix appears whole or not at all; processes that realise the same lock wait for one
     another and share the result. `root` names the prefix, so that it is not collected (`sluice gc`).
+    `mirrors` are asked for packages in place of the URLs that the lock names.
 
     Raises:
         LockError: the file is not a lock, or has no packages for this machine.
@@ -112,7 +115,7 @@ def realise(
         existing = _existing(final, ours=prefix is None)
         if existing and existing.lock != value.digest:
             raise RealiseError(f"{final}: already holds another environment ({existing.lock.short})")
-        tree = existing.tree if existing else _make(lock, value, store, final, progress)
+        tree = existing.tree if existing else _make(lock, value, store, final, mirrors, progress)
         if root is not None:
             roots.add(store.roots, root, value.digest)
     return Realised(final, value.digest, tree)
@@ -131,14 +134,16 @@ def _existing(final: Path, *, ours: bool) -> Record | None:
         return None
 
 
-def _make(lock: Path, value: Lock, store: PrefixStore, final: Path, progress: Progress) -> Digest:
+def _make(
+    lock: Path, value: Lock, store: PrefixStore, final: Path, mirrors: Mirrors, progress: Progress
+) -> Digest:
     final.parent.mkdir(parents=True, exist_ok=True)
     _clear(final)
     for attempt in (1, 2):
         staged = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
         try:
             staged.chmod(0o755)
-            memory = _install(lock, value, staged, final, store, progress, trusting=attempt == 1)
+            memory = _install(lock, value, staged, final, store, mirrors, progress, trusting=attempt == 1)
             found = inspect(staged, str(final), memory, progress)
             if not found.damaged:
                 record.write(staged, value.digest, found.tree, str(final), found.patches, found.rows)
@@ -175,6 +180,7 @@ def _install(
     staged: Path,
     final: Path,
     store: PrefixStore,
+    mirrors: Mirrors,
     progress: Progress,
     *,
     trusting: bool,
@@ -182,7 +188,7 @@ def _install(
     """Install, and meanwhile look up what is known of the packages' files; nothing where not `trusting`."""
     with ThreadPoolExecutor(1) as beside:
         looking = beside.submit(recall, store.packages, value.on(current_platform())) if trusting else None
-        install_lock(lock, current_platform(), staged, final, store.packages, progress)
+        install_lock(lock, current_platform(), staged, final, store.packages, progress, mirrors)
         known = looking.result() if looking else Memory()
     return known if _one_device(staged, store.packages) else Memory()
 

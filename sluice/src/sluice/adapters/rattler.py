@@ -31,9 +31,19 @@ from rattler import (
     solve,
 )
 from rattler import exceptions as foreign
+from rattler.networking import Client
+from rattler.networking.middleware import (
+    AuthenticationMiddleware,
+    GCSMiddleware,
+    MirrorMiddleware,
+    OciMiddleware,
+    RetryMiddleware,
+    S3Middleware,
+)
 
 from sluice.errors import SluiceError
 from sluice.lock import DEFAULT, LockedPackage, LockError
+from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice.progress import Progress, Step
 from sluice.spec import SpecError
 from sluice.virtual import Virtual, offered
@@ -183,9 +193,17 @@ class _Index:
 
 
 def install_lock(
-    lock: Path, platform: str, staged: Path, final: Path, packages: Path, progress: Progress
+    lock: Path,
+    platform: str,
+    staged: Path,
+    final: Path,
+    packages: Path,
+    progress: Progress,
+    mirrors: Mirrors = NO_MIRRORS,
 ) -> None:
     """Install a lock's packages into `staged`, with `final` written into the files that name their prefix.
+
+    The packages' records keep the URLs of the lock, whichever mirror the packages came from.
 
     Raises:
         LockError: rattler cannot read the lock.
@@ -209,10 +227,25 @@ def install_lock(
                 cache_dir=packages,
                 platform=Subdir(platform),
                 show_progress=False,
+                client=_client(mirrors) if mirrors.places else None,
                 reporter=None if extracted else _Reporter(step),  # type: ignore[abstract] # empty defaults
                 execute_link_scripts=False,
             )
         )
+
+
+def _client(mirrors: Mirrors) -> Client:
+    # rattler's own stack, behind the mirrors.
+    return Client(
+        [
+            MirrorMiddleware({old: [new] for old, new in mirrors.places.items()}),
+            RetryMiddleware(),
+            AuthenticationMiddleware(),
+            OciMiddleware(),
+            GCSMiddleware(),
+            S3Middleware(),
+        ]
+    )
 
 
 @contextmanager

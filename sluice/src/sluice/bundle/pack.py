@@ -24,6 +24,7 @@ from sluice.bundle.contents import (
 from sluice.digest import CHUNK, Digest
 from sluice.lock import Lock, LockedPackage
 from sluice.lock import read as read_lock
+from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice.progress import Progress, Silent
 from sluice.receipt import published
 from sluice.sources import Source, Store, Url
@@ -38,6 +39,7 @@ def pack(
     store: Store,
     *,
     keys: Sequence[Path] = (),
+    mirrors: Mirrors = NO_MIRRORS,
     progress: Progress | None = None,
 ) -> Contents:
     """Write a lock, its packages for every platform and public keys into one file, whole or not at all.
@@ -66,7 +68,7 @@ def pack(
             raise BundleError(f"{key}: another file of keys has this name; rename one")
     try:
         digests = {path: Digest.of_file(file) for path, file in files.items()}
-        for path, file, digest in _packages(value, store, progress):
+        for path, file, digest in _packages(value, store, mirrors, progress):
             files[path], digests[path] = file, digest
         sizes = {path: file.stat().st_size for path, file in files.items()}
         contents = Contents(
@@ -78,9 +80,11 @@ def pack(
     return contents
 
 
-def _packages(lock: Lock, store: Store, progress: Progress) -> list[tuple[str, Path, Digest]]:
+def _packages(
+    lock: Lock, store: Store, mirrors: Mirrors, progress: Progress
+) -> list[tuple[str, Path, Digest]]:
     wanted = package_paths(lock)
-    remote = {path: _source(package) for path, package in wanted.items() if not _is_local(package)}
+    remote = {path: _source(package, mirrors) for path, package in wanted.items() if not _is_local(package)}
     fetched = dict(zip(remote, store.fetch_all(remote.values(), progress), strict=True))
     found = []
     for path, package in wanted.items():
@@ -95,9 +99,9 @@ def _is_local(package: LockedPackage) -> bool:
     return urlsplit(package.url).scheme == "file"
 
 
-def _source(package: LockedPackage) -> Source:
+def _source(package: LockedPackage, mirrors: Mirrors) -> Source:
     # Not under its own name: conda's may begin with "_", a source's may not.
-    return Source(str(package.id), package.sha256, "package.conda", (Url(package.url),))
+    return Source(str(package.id), package.sha256, "package.conda", (Url(mirrors.url(package.url)),))
 
 
 def _write(target: Path, contents: Contents, files: dict[str, Path], progress: Progress) -> None:

@@ -26,6 +26,7 @@ def command(
     name: Annotated[
         str | None, typer.Option(help="The environment's name.", show_default="its folder's name")
     ] = None,
+    mirror: options.Mirrors = None,
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
@@ -37,9 +38,15 @@ def command(
     """
     path = lock / "pixi.lock" if lock.is_dir() else lock
     own = path.resolve().parent.name if path.name == "pixi.lock" else path.stem
-    store = Store(Settings.load(cache=cache).cache / "sources")
+    settings = Settings.load(cache=cache, mirrors=mirror)
     contents = pack(
-        path, output, name or own, store, keys=public_keys or (), progress=progress(json_output=json)
+        path,
+        output,
+        name or own,
+        Store(settings.cache / "sources"),
+        keys=public_keys or (),
+        mirrors=settings.mirrors,
+        progress=progress(json_output=json),
     )
     size = sum(member.size for member in contents.members)
     if json:

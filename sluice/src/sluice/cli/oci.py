@@ -12,7 +12,9 @@ from sluice.settings import Settings
 def write(lock: Path, target: Path, platform: str, name: str) -> None:
     """Write an image of a lock's environment, and say what it is."""
     settings = Settings.load()
-    image = export_image(lock, target, settings.prefixes, platform, name, progress())
+    image = export_image(
+        lock, target, settings.prefixes, platform, name, progress(), mirrors=settings.mirrors
+    )
     size = sum(layer.size for layer in image.layers)
     out.print(
         f"{target}: {len(image.layers)} layers, {size / 1e6:.1f} MB, tree {image.tree.short},"

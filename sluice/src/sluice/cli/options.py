@@ -24,6 +24,15 @@ Prefixes = Annotated[
         show_default="the user's data folder",
     ),
 ]
+Mirrors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mirror",
+        metavar="OLD=NEW",
+        help="Fetch packages of a lock that are below URL OLD from below NEW instead; repeatable. "
+        "[env var: SLUICE_MIRRORS]",
+    ),
+]
 Channels = Annotated[
     list[str] | None,
     typer.Option(

@@ -21,6 +21,7 @@ def command(
     root: Annotated[
         str | None, typer.Option(metavar="NAME", help="Keep it under this name when `sluice gc` collects.")
     ] = None,
+    mirror: options.Mirrors = None,
     prefixes: options.Prefixes = None,
     json: options.Json = False,
 ) -> None:
@@ -31,12 +32,13 @@ def command(
 
     Example: $(sluice realise envs/nlp-minilm-pt213-cpu/pixi.lock)/bin/python
     """
-    settings = Settings.load(prefixes=prefixes)
+    settings = Settings.load(prefixes=prefixes, mirrors=mirror)
     made = realise(
         lock,
         PrefixStore(settings.prefixes),
         prefix=prefix,
         root=root,
+        mirrors=settings.mirrors,
         progress=progress(json_output=json),
     )
     if json:

@@ -21,6 +21,7 @@ from sluice.extracted import Memory
 from sluice.graph import Graph
 from sluice.inspection import Inspected, inspect
 from sluice.lock import Lock, read
+from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice.oci import document
 from sluice.oci.document import OciError
 from sluice.oci.layer import EPOCH, EXECUTABLE, PLAIN, Layer, write_layer
@@ -47,7 +48,14 @@ class Image:
 
 
 def export_image(
-    lock: Path, target: Path, root: Path, platform: str, name: str, progress: Progress | None = None
+    lock: Path,
+    target: Path,
+    root: Path,
+    platform: str,
+    name: str,
+    progress: Progress | None = None,
+    *,
+    mirrors: Mirrors = NO_MIRRORS,
 ) -> Image:
     """Write an image of a lock's environment: a layout's folder, or a tar of one where `target` ends in `.tar`.
 
@@ -71,7 +79,7 @@ def export_image(
     staged = target.absolute().with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         staged.mkdir(parents=True)
-        with _installed(lock, value, platform, root.absolute(), progress) as (prefix, found):
+        with _installed(lock, value, platform, root.absolute(), mirrors, progress) as (prefix, found):
             layers = _layers(prefix, found, value, platform, staged, progress)
         notes = {"urn.sluice.lock.sha256": value.digest.hex, "urn.sluice.tree.sha256": found.tree.hex}
         config = document.config(layers, kind, INSIDE, notes)
@@ -96,7 +104,7 @@ def export_image(
 
 @contextmanager
 def _installed(
-    lock: Path, value: Lock, platform: str, root: Path, progress: Progress
+    lock: Path, value: Lock, platform: str, root: Path, mirrors: Mirrors, progress: Progress
 ) -> Iterator[tuple[Path, Inspected]]:
     """Give a folder with the environment as it is at INSIDE, every byte checked against its package."""
     store = PrefixStore(root)
@@ -108,7 +116,7 @@ def _installed(
             tempfile.TemporaryDirectory(prefix=".image-", dir=store.environments) as folder,
         ):
             prefix = Path(folder)
-            install_lock(lock, platform, prefix, Path(INSIDE), packages, progress)
+            install_lock(lock, platform, prefix, Path(INSIDE), packages, progress, mirrors)
             found = inspect(prefix, INSIDE, Memory(), progress)
             if not found.damaged:
                 yield prefix, found
