@@ -13,9 +13,10 @@ from sluice_channel.browse import Browser
 from sluice_channel.channel import Channel, Channels
 from sluice_channel.errors import ChannelError
 from sluice_channel.headers import SecurityHeaders
-from sluice_channel.routes import conda, envs, health, web
+from sluice_channel.routes import conda, envs, health, web, web_history, web_site
 from sluice_channel.site import Site
 from sluice_channel.stores.disk import DiskStore
+from sluice_channel.window import Archive
 
 
 def create_site_app(site: Site) -> FastAPI:
@@ -23,7 +24,12 @@ def create_site_app(site: Site) -> FastAPI:
     app = _app()
     app.add_middleware(Addressing)
     app.state.site = site
-    for router in (health.build_router(),):
+    archive = Archive(site.catalogue)
+    for router in (
+        health.build_router(),
+        web_history.build_router(site, archive),
+        web_site.build_router(site, archive),
+    ):
         app.include_router(router)
     return app
 
