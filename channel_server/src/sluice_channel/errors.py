@@ -41,6 +41,10 @@ class UploadError(ChannelError):
     """What was uploaded cannot be used; send it again."""
 
 
+class MirrorError(ChannelError):
+    """A mirror's upstream could not be used."""
+
+
 class CatalogueError(ChannelError):
     """The catalogue cannot be used now; try again."""
 

@@ -13,6 +13,7 @@ from sluice.errors import SluiceError
 from sluice_channel.errors import (
     CatalogueError,
     ConflictError,
+    MirrorError,
     NoChannelError,
     NoEnvironmentError,
     NoGenerationError,
@@ -24,6 +25,7 @@ from sluice_channel.errors import (
 
 STATUSES: dict[type[SluiceError], HTTPStatus] = {
     CatalogueError: HTTPStatus.SERVICE_UNAVAILABLE,
+    MirrorError: HTTPStatus.BAD_GATEWAY,
     ConflictError: HTTPStatus.CONFLICT,
     NoChannelError: HTTPStatus.NOT_FOUND,
     NoEnvironmentError: HTTPStatus.NOT_FOUND,

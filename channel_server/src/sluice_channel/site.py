@@ -11,6 +11,8 @@ from sluice_channel.blobs import BlobStore
 from sluice_channel.catalogue import Catalogue
 from sluice_channel.catalogues.sqlite import SqliteCatalogue
 from sluice_channel.errors import ChannelError
+from sluice_channel.mirror.follow import Follower
+from sluice_channel.mirror.sqlite import SqliteMirrors
 from sluice_channel.stores.blobs import DiskBlobs
 
 CATALOGUE = "catalogue.sqlite"
@@ -24,9 +26,11 @@ class Site:
     blobs: BlobStore
     scratch: Path  # for what can be made again
     now: Callable[[], int]  # ms since the epoch
+    follower: Follower  # of mirrors
 
     def close(self) -> None:
         """Release what is held."""
+        self.follower.store.close()
         self.catalogue.close()
 
 
@@ -43,7 +47,9 @@ def open_site(root: Path, *, create: bool = False) -> Site:
         root.mkdir(parents=True, exist_ok=True)
         scratch = root / "scratch"
         scratch.mkdir(exist_ok=True)
-        return Site(SqliteCatalogue(root / CATALOGUE), DiskBlobs(root), scratch, now)
+        catalogue, blobs = SqliteCatalogue(root / CATALOGUE), DiskBlobs(root)
+        follower = Follower(catalogue, blobs, SqliteMirrors(root / CATALOGUE), now)
+        return Site(catalogue, blobs, scratch, now, follower)
     except OSError as error:
         raise ChannelError(f"cannot use {root}: {error.strerror}") from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sluice.digest import Digest
-from sluice_channel import shards
+from sluice_channel import shards, statements
 from sluice_channel.catalogue import (
     MAX_WORDS,
     ChannelState,
@@ -19,15 +19,14 @@ from sluice_channel.catalogue import (
     Totals,
     chained,
 )
-from sluice_channel.catalogues import statements
 from sluice_channel.catalogues.database import Database
 from sluice_channel.entry import Change, Entry, Package, Publish, decide
 from sluice_channel.errors import CatalogueError, NoChannelError, NoGenerationError, NoPackageError
 from sluice_channel.family import derive
 
 SCHEMA_VERSION: Final = 1
-_SQL: Final = statements.load("sqlite.sql")
-_FETCHED: Final = 256  # rows at a time
+_SQL: Final = statements.load(__package__ or "", "sqlite.sql")
+_FETCHED: Final = 512  # rows at a time
 _LAST: Final = 1 << 62  # above every generation's number
 
 
@@ -121,9 +120,17 @@ class SqliteCatalogue:
     def entries(self, channel: str, subdir: str, at: int | None = None) -> Iterator[Entry]:
         """Give the packages of a subdir."""
         with self._db.reading() as db:
-            cursor = db.execute(_SQL["entries"], _at(db, channel, at) | {"subdir": subdir})
-            while rows := cursor.fetchmany(_FETCHED):
-                yield from map(_entry, rows)
+            values = _at(db, channel, at) | {"subdir": subdir, "limit": _FETCHED}
+        # What a generation has does not change any more, so that it can be read in steps. A reader held
+        # for the whole of a large subdir would be missed by others, and would keep the log from being folded.
+        last = ""
+        while True:
+            with self._db.reading() as db:
+                rows = db.execute(_SQL["entries"], values | {"last": last}).fetchall()
+            yield from map(_entry, rows)
+            if len(rows) < _FETCHED:
+                return
+            last = rows[-1]["filename"]
 
     def subdirs(self, channel: str, at: int | None = None) -> tuple[str, ...]:
         """List the subdirs that have or had a package."""
@@ -144,6 +151,12 @@ class SqliteCatalogue:
             values = _at(db, channel, at) | {"subdir": subdir, "after": after}
             rows = db.execute(_SQL["shards_after" if after else "shards"], values)
             return {row["name"]: Digest(row["sha256"]) for row in rows}
+
+    def young(self, channel: str, subdir: str, cut: int, at: int | None = None) -> frozenset[str]:
+        """Return the names of which a package became visible after a time."""
+        with self._db.reading() as db:
+            values = _at(db, channel, at) | {"subdir": subdir, "cut": cut}
+            return frozenset(row["name"] for row in db.execute(_SQL["young"], values))
 
     def shard(self, channel: str, subdir: str, digest: Digest) -> bytes:
         """Return a shard of any generation."""

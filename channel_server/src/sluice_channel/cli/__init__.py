@@ -12,6 +12,7 @@ import typer
 from sluice.cli.console import out, print_json, progress
 from sluice.cli.options import Json
 from sluice_channel import settings
+from sluice_channel.cli.mirror import mirror
 from sluice_channel.register import register as register_environment
 from sluice_channel.reindex import WAIT
 from sluice_channel.reindex import index as index_channel
@@ -137,3 +138,6 @@ def register(
         out.print(
             f"{done.name}  lock {done.lock_sha256.short}  {'registered' if done.changed else 'unchanged'}"
         )
+
+
+app.command("mirror")(mirror)

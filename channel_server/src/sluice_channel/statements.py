@@ -1,4 +1,4 @@
-"""Reads the file of named SQL statements."""
+"""Reads files of named SQL statements."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
-def load(filename: str) -> dict[str, str]:
-    """Return the statements of a `.sql` file beside this module, by name."""
-    text = resources.files(__package__).joinpath(filename).read_text(encoding="utf-8")
+def load(package: str, filename: str) -> dict[str, str]:
+    """Return the statements of a `.sql` file of a package, by name."""
+    text = resources.files(package).joinpath(filename).read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
     return dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
