@@ -155,7 +155,7 @@ class Upstream:
                     name = filename.rsplit("-", 2)[0]
                     if self._rules.takes(name):
                         by_name.setdefault(name, {})[filename] = record
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise MirrorError(f"{self._base}{document}: not an index of packages") from error
         return News(Seen(document, etag), iter(sorted(by_name.items())), whole=True)
 
