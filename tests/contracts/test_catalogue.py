@@ -296,3 +296,27 @@ def test_who_depends_on_a_name_is_known(catalogue):
     catalogue.change("main", [Patch.of("linux-64", "x-1-0.conda", {"depends": []})], now=11)
     assert catalogue.dependents("main", "a", limit=9) == ("y",)
     assert catalogue.dependents("main", "b", limit=9) == ()
+
+
+def test_names_of_young_packages(catalogue):
+    publish(catalogue, A1, B, now=10)
+    publish(catalogue, A2, now=20)
+    catalogue.change("main", [Yank("linux-64", B.filename, "bad")], now=30)
+    assert catalogue.young("main", "linux-64", 9) == {"a", "b"}
+    assert catalogue.young("main", "linux-64", 10) == {"a"}
+    assert catalogue.young("main", "linux-64", 10, at=1) == frozenset()
+    assert catalogue.young("main", "noarch", 0) == frozenset()
+    with pytest.raises(NoGenerationError):
+        catalogue.young("main", "linux-64", 0, at=9)
+
+
+def test_entries_of_a_generation_are_the_same_while_others_publish(catalogue):
+    many = [package(f"m-{number}-0.conda") for number in range(1500)]
+    publish(catalogue, *many)
+    reading = catalogue.entries("main", "linux-64")
+    seen = [next(reading)]
+    publish(catalogue, package("m-9999-0.conda"))
+    catalogue.change("main", [Yank("linux-64", each.filename, "bad") for each in many[500:]], now=11)
+    seen += list(reading)
+    assert names(seen) == sorted(each.filename for each in many)
+    assert all(entry.yanked is None for entry in seen)

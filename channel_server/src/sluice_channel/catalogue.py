@@ -133,6 +133,9 @@ class Catalogue(Protocol):
     ) -> Mapping[str, Digest]:
         """Return the digest of each name's shard; with `after`, of those that changed since that generation."""
 
+    def young(self, channel: str, subdir: str, cut: int, at: int | None = None) -> frozenset[str]:
+        """Return the names of which a package became visible after `cut`, in ms since the epoch."""
+
     def shard(self, channel: str, subdir: str, digest: Digest) -> bytes:
         """Return a shard of the newest or of any older generation.
 

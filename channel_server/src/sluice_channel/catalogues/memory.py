@@ -195,6 +195,12 @@ class MemoryCatalogue:
         return found
 
     @_locked
+    def young(self, channel: str, subdir: str, cut: int, at: int | None = None) -> frozenset[str]:
+        """Return the names of which a package became visible after a time."""
+        found = self._at(channel, subdir, at)
+        return frozenset(entry.package.name for entry in found if entry.indexed_at > cut)
+
+    @_locked
     def shard(self, channel: str, subdir: str, digest: Digest) -> bytes:
         """Return a shard of any generation."""
         for (where, name), rows in self._find(channel).shards.items():

@@ -106,10 +106,10 @@ ORDER BY e.filename;
 -- name: entries
 SELECT p.sha256, p.size, p.subdir, p.filename, p.record, p.run_exports, p.about,
        e.indexed_at, e.since, e.until, e.yanked, e.patch
-FROM entry e JOIN package p ON p.id = e.package
-WHERE e.channel = :channel AND e.subdir = :subdir
+FROM entry e CROSS JOIN package p ON p.id = e.package
+WHERE e.channel = :channel AND e.subdir = :subdir AND e.filename > :last
   AND e.since <= :at AND (e.until IS NULL OR e.until > :at)
-ORDER BY e.filename;
+ORDER BY e.filename LIMIT :limit;
 
 -- name: holders
 SELECT c.name AS channel, p.sha256, p.size, p.subdir, p.filename, p.record, p.run_exports, p.about,
@@ -184,6 +184,11 @@ GROUP BY name;
 SELECT name, sha256, MAX(generation) FROM shard INDEXED BY shard_generation
 WHERE channel = :channel AND subdir = :subdir AND generation > :after AND generation <= :at
 GROUP BY name;
+
+-- name: young
+SELECT DISTINCT name FROM entry
+WHERE channel = :channel AND subdir = :subdir AND indexed_at > :cut
+  AND since <= :at AND (until IS NULL OR until > :at);
 
 -- name: shard
 SELECT name, generation FROM shard WHERE sha256 = :sha256 AND channel = :channel AND subdir = :subdir LIMIT 1;
