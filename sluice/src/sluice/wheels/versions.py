@@ -12,7 +12,8 @@ releases:
 | `===1.4` | `==1.4` | |
 | `==2.1+cpu` | `==2.1 cpu_*` | a local label is the start of the build string here |
 
-`>1.7` also accepts 1.7.post1 in conda; no wheel has been seen that depends on the difference.
+`>1.7` also accepts 1.7.post1 in conda, and `>=1.0.1` accepts 1.post1, which conda puts above 1.0.1; no wheel
+has been seen that depends on either.
 """
 
 from __future__ import annotations
