@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 from fastapi import Path, Query, Request
 
 from sluice_channel.address import Address
-from sluice_channel.addressing import address_of
+from sluice_channel.addressing import address_of, readdressed
+from sluice_channel.errors import NoChannelError
 from sluice_channel.links import Links
 from sluice_channel.routes.access import reading
 from sluice_channel.site import Site
@@ -53,3 +54,14 @@ def frame(request: Request, site: Site, archive: Archive, channel: str) -> Frame
     address = address_of(request.scope)
     url = f"{str(request.base_url).rstrip('/')}/{channel}{address.below}"
     return Frame(channel, address, Window(archive, view, site.now()), url)
+
+
+def readable(request: Request, site: Site, channel: str) -> bool:
+    """Tell whether whoever asks may know of a channel, by the name that the catalogue has for it."""
+    name, _, label = channel.partition("/label/")
+    address = replace(address_of(request.scope), label=label or None, at=None, days=None)
+    try:
+        reading(Request(readdressed(request.scope, address)), site, name)
+    except NoChannelError:
+        return False
+    return True

@@ -15,7 +15,7 @@ from sluice_channel.entry import Entry
 from sluice_channel.errors import NoChannelError
 from sluice_channel.links import Links, install
 from sluice_channel.pager import Pager
-from sluice_channel.routes.frame import METHODS, Frame, Number, Text, frame
+from sluice_channel.routes.frame import METHODS, Frame, Number, Text, frame, readable
 from sluice_channel.routes.pages_route import PageRoute, page
 from sluice_channel.site import Site
 from sluice_channel.window import Archive
@@ -50,7 +50,7 @@ def build_router(site: Site, archive: Archive) -> APIRouter:
         return page(
             "site/channel.html",
             **about.values(),
-            labels=_labels(site, about),
+            labels=_labels(request, site, about),
             totals=archive.totals(about.window.state) if about.window.is_newest else None,
             query=q,
             rows=rows,
@@ -115,7 +115,7 @@ def _visible(request: Request, site: Site, archive: Archive) -> list[dict[str, A
                 "name": name,
                 "state": state,
                 "url": about.url,
-                "labels": _labels(site, about),
+                "labels": _labels(request, site, about),
                 "totals": archive.totals(state),
                 "newest": archive.newest(state),
             }
@@ -123,13 +123,13 @@ def _visible(request: Request, site: Site, archive: Archive) -> list[dict[str, A
     return rows
 
 
-def _labels(site: Site, about: Frame) -> list[tuple[str, ChannelState]]:
-    """List the labels of a channel."""
+def _labels(request: Request, site: Site, about: Frame) -> list[tuple[str, ChannelState]]:
+    """List the labels of a channel that whoever asks may know of."""
     start = f"{about.name}/label/"
     return [
         (state.name.removeprefix(start), state)
         for state in site.catalogue.channels()
-        if state.name.startswith(start)
+        if state.name.startswith(start) and readable(request, site, state.name)
     ]
 
 
