@@ -112,6 +112,17 @@ def test_an_acknowledged_job_has_its_outputs(run):
     run(work)
 
 
+def test_putting_an_answered_job_again_gives_it_without_its_tensors(run):
+    async def work(queue):
+        await queue.put(new())
+        await lease(queue)
+        done = await queue.ack("a", 1, now=12.0, outputs=b"out", provenance=PROVENANCE)
+        assert await queue.put(new()) == done
+        assert (done.inputs, done.outputs) == (None, None)
+
+    run(work)
+
+
 def test_a_receipt_is_kept_with_its_answer(run):
     async def work(queue):
         await queue.put(new())

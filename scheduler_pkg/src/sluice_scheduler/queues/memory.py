@@ -23,8 +23,7 @@ class MemoryQueue:
     async def put(self, new: Submission) -> Job:
         """Keep a job."""
         await asyncio.sleep(0)  # a real store yields too; callers must stand it
-        job = self._jobs.setdefault(new.id, Job.of(new))
-        return replace(job, inputs=None)
+        return _shown(self._jobs.setdefault(new.id, Job.of(new)))
 
     async def lease(
         self, lane: str, *, now: float, seconds: float, room: Mapping[str, int] | None = None
