@@ -39,6 +39,7 @@ class LockedPackage:
     md5: str | None = field(default=None, compare=False)
     size: int | None = field(default=None, compare=False)  # bytes
     depends: tuple[str, ...] = field(default=(), compare=False)  # match specs, as the channel gave them
+    purls: tuple[str, ...] = field(default=(), compare=False)  # what it is elsewhere: pkg:pypi/NAME
 
     @property
     def name(self) -> str:
@@ -178,6 +179,7 @@ def _package(listed: Mapping[str, Mapping[str, Any]], url: str, where: str) -> L
         md5 if isinstance(md5, str) and _MD5.fullmatch(md5) else None,
         size if isinstance(size, int) else None,
         tuple(str(text) for text in about.get("depends") or ()),
+        tuple(str(text) for text in about.get("purls") or ()),
     )
 
 

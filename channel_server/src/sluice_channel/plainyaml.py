@@ -1,0 +1,67 @@
+"""YAML from strangers: no deeper and no larger than it says, and nothing in it twice by reference. Pure.
+
+libyaml composes a document by recursion in C and ends the process where it is nested deeply enough, and
+aliases let a few lines stand for more text than a machine holds. So the events are looked at first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import yaml
+
+from sluice_channel.errors import RegistrationError
+
+MAX_DEPTH: Final = 32  # collections inside one another
+MAX_EVENTS: Final = 1_000_000
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def check(text: bytes, where: str) -> None:
+    """Refuse what would hurt to load; whatever else is wrong with it, loading will tell.
+
+    Raises:
+        RegistrationError: too deep, too large, or with an alias; `where` begins the message.
+
+    """
+    depth = 0
+    try:
+        for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+            if isinstance(event, yaml.AliasEvent):
+                raise RegistrationError(
+                    f"{where}{_at(event.start_mark)}: has an alias (*{str(event.anchor)[:40]}); write it out"
+                )
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH or count > MAX_EVENTS:
+                raise RegistrationError(f"{where}{_at(event.start_mark)}: nested too deeply or too large")
+    except (yaml.YAMLError, ValueError) as error:
+        raise RegistrationError(f"{where}{_line(error)}: not YAML: {_problem(error)}") from error
+
+
+def load(text: bytes, where: str) -> Any:  # noqa: ANN401 - whatever the YAML holds
+    """Read a document.
+
+    Raises:
+        RegistrationError: it is none, or `check` refuses it.
+
+    """
+    check(text, where)
+    try:
+        return yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RegistrationError(f"{where}{_line(error)}: not YAML: {_problem(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return _at(getattr(error, "problem_mark", None))
+
+
+def _at(mark: yaml.Mark | None) -> str:
+    return f" line {mark.line + 1}" if mark else ""
+
+
+def _problem(error: Exception) -> str:
+    return " ".join(str(getattr(error, "problem", None) or error).split())[:200]
