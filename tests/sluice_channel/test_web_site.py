@@ -444,7 +444,7 @@ def test_pages_answer_head(filled):
 def test_odd_records_are_shown(world):
     """The catalogue may hold what an older server let in."""
     for number, record in enumerate(
-        ({}, {"depends": 7, "license": [], "timestamp": 1e300, "build_number": "x"})
+        ({}, {"depends": [7, "a"], "license": [], "timestamp": 1e300, "build_number": "x"})
     ):
         made = Package(
             Digest.of(b"%d" % number), 1, "noarch", f"odd-{number}-0.conda", json.dumps(record), "{}", "{}"
