@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import bz2
 import hashlib
 import json
+import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
-from conda_package_streaming.package_streaming import stream_conda_component
+import zstandard
+from conda_package_streaming.package_streaming import tar_generator
 
+from sluice import conda_zip
+from sluice.bounded import Headers, Pieces
 from sluice.digest import CHUNK
 from sluice.errors import SluiceError
 from sluice.tree import Entry
@@ -22,6 +27,8 @@ EXTENSIONS = (".conda", ".tar.bz2")
 INFO = "info/"
 INDEX = "info/index.json"
 MAX_INDEX = 8 << 20  # bytes of info/index.json
+COMPONENTS = ("info", "pkg")
+MAX_WINDOW = 1 << 27  # bytes of zstd window: what level 19 needs
 MAX_MEMBERS = 1_000_000
 MAX_MEMBER_PATH = 4096  # characters
 # A bomb unpacks to far more than it weighs. Weights of zeros pack well too, hence the floor.
@@ -30,12 +37,21 @@ MAX_RATIO = 200
 FLOOR = 2 << 30  # bytes that any package may unpack to
 _DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, LookupError, OSError, ValueError,
-    AssertionError, RuntimeError,
+    AssertionError, RuntimeError, zstandard.ZstdError,
 )  # fmt: skip
 
 
 class ArchiveError(SluiceError):
     """Not a conda package that can be read to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file or a link in a package."""
+
+    entry: Entry
+    size: int  # bytes; 0 for a link
+    content: bytes | None = None  # where it was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,67 +93,119 @@ def members(path: Path, keep: str = "") -> Iterator[tuple[Entry, bytes | None]]:
     if not path.name.endswith(EXTENSIONS):
         raise ArchiveError(f"{path}: not a package file; its name must end in .conda or .tar.bz2")
     try:
-        allowance = _Allowance(path)
-        seen: dict[str, Entry] = {}
-        for component in ("info", "pkg") if path.name.endswith(".conda") else ("pkg",):
-            for archive, member in stream_conda_component(str(path), component=component):
-                if member.isdir():
-                    allowance.take(0)
-                    continue
-                entry, content = _read(path, archive, member, allowance, seen, keep)
-                seen[entry.path] = entry
-                yield entry, content
+        file = path.open("rb")
+    except OSError as error:
+        raise ArchiveError(f"{path}: not a whole conda package: {error.strerror}") from error
+    with file:
+        for member in stream(file, path.name, {keep: MAX_INDEX} if keep else {}, shown=str(path)):
+            yield member.entry, member.content
+
+
+def stream(
+    file: IO[bytes],
+    filename: str,
+    keep: Mapping[str, int],
+    *,
+    components: Sequence[str] = COMPONENTS,
+    shown: str = "",
+) -> Generator[Member]:
+    """Go through the members of the package called `filename` whose bytes are in `file`.
+
+    `keep` says of which members the content is wanted, and how many bytes it may have; a `.tar.bz2` is one
+    whole, whatever the `components`. What is refused is called `shown`.
+
+    Raises:
+        ArchiveError: as `read_package` says.
+
+    """
+    shown = shown or filename
+    try:
+        allowance = _Allowance(shown, os.fstat(file.fileno()).st_size)
+        seen: dict[str, Member] = {}
+        for headers in _tars(file, filename, components):
+            opened = tar_generator(cast("IO[bytes]", headers))
+            try:
+                for archive, member in opened:
+                    headers.allow(member.size)
+                    if member.isdir():
+                        _safe(shown, member.name)
+                        allowance.take(0)
+                        continue
+                    found = _read(shown, archive, member, allowance, seen, keep)
+                    seen[found.entry.path] = found
+                    yield found
+            finally:
+                opened.close()
     except SluiceError:
         raise
     except Exception as error:
-        # zstandard and backports.zstd each have an error class of their own that derives from nothing else.
-        if isinstance(error, _DAMAGE) or "zstd" in type(error).__name__.lower():
+        # zstandard and bz2 each have errors of their own that derive from nothing else.
+        if isinstance(error, _DAMAGE):
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
             raise ArchiveError(
-                f"{path}: not a whole conda package: {reason or type(error).__name__}"
+                f"{shown}: not a whole conda package: {reason or type(error).__name__}"
             ) from error
         raise
+
+
+def _tars(file: IO[bytes], filename: str, components: Sequence[str]) -> Iterator[Headers]:
+    if filename.endswith(".tar.bz2"):
+        with bz2.open(file) as unpacked:
+            yield Headers(cast("IO[bytes]", unpacked))
+        return
+    pieces = cast("IO[bytes]", Pieces(file))
+    with zipfile.ZipFile(pieces) as archive:
+        found = conda_zip.members(archive, pieces, filename.removesuffix(".conda"))
+        for component in components:
+            decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+            with (
+                archive.open(found[component]) as packed,
+                decompressor.stream_reader(packed, read_across_frames=True) as unpacked_,
+            ):
+                yield Headers(cast("IO[bytes]", unpacked_))
 
 
 class _Allowance:
     """Counts what was unpacked, so that a bomb is refused before it is read."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._left = min(MAX_UNPACKED, max(FLOOR, path.stat().st_size * MAX_RATIO))
+    def __init__(self, shown: str, size: int) -> None:
+        self._shown = shown
+        self._left = min(MAX_UNPACKED, max(FLOOR, size * MAX_RATIO))
         self._members = MAX_MEMBERS
 
     def take(self, size: int) -> None:
         self._left -= size
         self._members -= 1
         if self._left < 0 or self._members < 0:
-            raise ArchiveError(f"{self._path}: unpacks to far more than a package of its size; refused")
+            raise ArchiveError(f"{self._shown}: unpacks to far more than a package of its size; refused")
 
 
 def _read(
-    path: Path,
+    shown: str,
     archive: tarfile.TarFile,
     member: tarfile.TarInfo,
     allowance: _Allowance,
-    seen: dict[str, Entry],
-    keep: str,
-) -> tuple[Entry, bytes | None]:
-    name = _safe(path, member.name)
+    seen: Mapping[str, Member],
+    keep: Mapping[str, int],
+) -> Member:
+    name = _safe(shown, member.name)
     allowance.take(member.size)
     if member.issym():
-        return Entry(name, "link", 0o777, member.linkname), None
+        return Member(Entry(name, "link", 0o777, member.linkname), 0)
     if member.islnk():
-        target = seen.get(_safe(path, member.linkname))
+        target = seen.get(_safe(shown, member.linkname))
         if target is None:
-            raise ArchiveError(f"{path}: {name[:200]!r} is a hard link to what is not there; build it again")
-        return Entry(name, target.kind, target.mode, target.content), None
-    stream = archive.extractfile(member) if member.isreg() else None
-    if stream is None:
-        raise ArchiveError(f"{path}: {name[:200]!r} is neither a file nor a link; refused")
-    if name == keep and member.size > MAX_INDEX:
-        raise ArchiveError(f"{path}: {keep} is larger than {MAX_INDEX} bytes; refused")
-    content, digest = _digest(stream, keep=name == keep)
-    return Entry(name, "file", member.mode & 0o777, digest), content
+            raise ArchiveError(f"{shown}: {name[:200]!r} is a hard link to what is not there; build it again")
+        return Member(replace(target.entry, path=name), target.size)
+    # A sparse file says that it has more bytes than the archive does.
+    reader = archive.extractfile(member) if member.isreg() and not member.issparse() else None
+    if reader is None:
+        raise ArchiveError(f"{shown}: {name[:200]!r} is neither a file nor a link; refused")
+    limit = keep.get(name)
+    if limit is not None and member.size > limit:
+        raise ArchiveError(f"{shown}: {name} is larger than {limit} bytes; refused")
+    content, digest = _digest(reader, keep=limit is not None)
+    return Member(Entry(name, "file", member.mode & 0o777, digest), member.size, content)
 
 
 def _digest(stream: IO[bytes], *, keep: bool) -> tuple[bytes | None, str]:
@@ -150,11 +218,11 @@ def _digest(stream: IO[bytes], *, keep: bool) -> tuple[bytes | None, str]:
     return (bytes(kept) if keep else None), digest.hexdigest()
 
 
-def _safe(path: Path, name: str) -> str:
+def _safe(shown: str, name: str) -> str:
     plain = name.removeprefix("./")
     parts = plain.split("/")
     if not plain or plain.startswith("/") or ".." in parts or "\0" in plain or len(plain) > MAX_MEMBER_PATH:
-        raise ArchiveError(f"{path}: holds a member that leaves the package, {name[:200]!r}; refused")
+        raise ArchiveError(f"{shown}: holds a member that leaves the package, {name[:200]!r}; refused")
     return plain
 
 
