@@ -9,7 +9,7 @@ never sees these parts: every resource exists below each of them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sluice_channel.errors import NotServedError
 
@@ -30,7 +30,7 @@ class Address:
     """A request's path, taken apart."""
 
     path: str  # of the resource: /CHANNEL/...
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     label: str | None = None
     at: int | None = None  # a generation
     days: int | None = None  # hide what is younger

@@ -37,6 +37,22 @@ class ConflictError(ChannelError):
     """What was sent contradicts what the channel has; nothing was changed."""
 
 
+class UnauthorizedError(ChannelError):
+    """A token is needed; send one."""
+
+
+class ForbiddenError(ChannelError):
+    """The token does not allow this."""
+
+
+class TooManyAttemptsError(ChannelError):
+    """Too many attempts to sign in failed; try again later."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"too many attempts to sign in failed; try again in {retry_after} s")
+        self.retry_after = retry_after  # seconds
+
+
 class UploadError(ChannelError):
     """What was uploaded cannot be used; send it again."""
 

@@ -13,12 +13,15 @@ from sluice.errors import SluiceError
 from sluice_channel.errors import (
     CatalogueError,
     ConflictError,
+    ForbiddenError,
     MirrorError,
     NoChannelError,
     NoEnvironmentError,
     NoGenerationError,
     NoPackageError,
     NotServedError,
+    TooManyAttemptsError,
+    UnauthorizedError,
     UnreadableError,
     UploadError,
 )
@@ -27,11 +30,14 @@ STATUSES: dict[type[SluiceError], HTTPStatus] = {
     CatalogueError: HTTPStatus.SERVICE_UNAVAILABLE,
     MirrorError: HTTPStatus.BAD_GATEWAY,
     ConflictError: HTTPStatus.CONFLICT,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
     NoChannelError: HTTPStatus.NOT_FOUND,
     NoEnvironmentError: HTTPStatus.NOT_FOUND,
     NoGenerationError: HTTPStatus.NOT_FOUND,
     NoPackageError: HTTPStatus.NOT_FOUND,
     NotServedError: HTTPStatus.NOT_FOUND,
+    TooManyAttemptsError: HTTPStatus.TOO_MANY_REQUESTS,
+    UnauthorizedError: HTTPStatus.UNAUTHORIZED,
     UnreadableError: HTTPStatus.SERVICE_UNAVAILABLE,
     UploadError: HTTPStatus.BAD_REQUEST,
 }
@@ -43,7 +49,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(SluiceError)
     async def _known(_: Request, error: SluiceError) -> JSONResponse:
         status = next((found for kind, found in STATUSES.items() if isinstance(error, kind)), None)
-        return _told(status or HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        return _told(status or HTTPStatus.INTERNAL_SERVER_ERROR, str(error), _headers(error))
 
     @app.exception_handler(RequestValidationError)
     async def _malformed(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -56,6 +62,15 @@ def install(app: FastAPI) -> None:
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             text = f"{request.method} is not answered here"
         return _told(HTTPStatus(error.status_code), text, dict(error.headers or {}))
+
+
+def _headers(error: SluiceError) -> dict[str, str]:
+    match error:
+        case UnauthorizedError():  # RFC 9110, 11.6.1
+            return {"WWW-Authenticate": 'Bearer realm="sluice", Basic realm="sluice", charset="UTF-8"'}
+        case TooManyAttemptsError(retry_after=seconds):
+            return {"Retry-After": str(seconds)}
+    return {}
 
 
 def _told(status: HTTPStatus, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
