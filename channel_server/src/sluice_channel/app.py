@@ -13,22 +13,29 @@ from sluice_channel.browse import Browser
 from sluice_channel.channel import Channel, Channels
 from sluice_channel.errors import ChannelError
 from sluice_channel.headers import SecurityHeaders
-from sluice_channel.routes import conda, envs, health, web, web_history, web_site
+from sluice_channel.routes import conda, envs, health, index, packages, web, web_history, web_site
 from sluice_channel.site import Site
 from sluice_channel.stores.disk import DiskStore
+from sluice_channel.views.views import Views
 from sluice_channel.window import Archive
 
 
-def create_site_app(site: Site) -> FastAPI:
-    """Make the server of a catalogue. Closing the site is the caller's."""
+def create_site_app(site: Site, *, accel_prefix: str | None = None) -> FastAPI:
+    """Make the server of a catalogue; closing the site is the caller's.
+
+    With `accel_prefix` package files are left to the proxy in front, by `X-Accel-Redirect` to that path.
+    """
     app = _app()
     app.add_middleware(Addressing)
     app.state.site = site
     archive = Archive(site.catalogue)
+    views = Views(site.catalogue, site.scratch, site.now)
     for router in (
         health.build_router(),
         web_history.build_router(site, archive),
         web_site.build_router(site, archive),
+        index.build_router(site, views),
+        packages.build_router(site, views, accel_prefix),  # last: its pattern is the widest
     ):
         app.include_router(router)
     return app

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from sluice.digest import Digest
+from sluice.digest import CHUNK, Digest
 
 
 class OpenFile(Protocol):
@@ -20,8 +20,8 @@ class OpenFile(Protocol):
     def digest(self) -> Digest:
         """The sha256 of the whole file."""
 
-    def read(self, start: int, length: int) -> Iterator[bytes]:
-        """Give `length` bytes from `start`, in pieces.
+    def read(self, start: int, length: int, chunk: int = CHUNK) -> Iterator[bytes]:
+        """Give `length` bytes from `start`, in pieces of at most `chunk`.
 
         Raises:
             NotServedError: the file became shorter.

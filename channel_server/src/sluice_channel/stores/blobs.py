@@ -132,7 +132,7 @@ class BlobFile:
         self.digest = digest
         self.size = os.fstat(fd).st_size
 
-    def read(self, start: int, length: int) -> Iterator[bytes]:
+    def read(self, start: int, length: int, chunk: int = CHUNK) -> Iterator[bytes]:
         """Give `length` bytes from `start`, in pieces; see the port.
 
         Raises:
@@ -140,12 +140,12 @@ class BlobFile:
 
         """
         while length > 0:
-            chunk = os.pread(self._fd, min(CHUNK, length), start)
-            if not chunk:
+            data = os.pread(self._fd, min(chunk, length), start)
+            if not data:
                 raise NotServedError("a file became shorter while it was being sent")
-            yield chunk
-            start += len(chunk)
-            length -= len(chunk)
+            yield data
+            start += len(data)
+            length -= len(data)
 
 
 def _write(fd: int, chunk: bytes) -> None:

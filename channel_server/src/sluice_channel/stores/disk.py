@@ -108,7 +108,7 @@ class DiskFile:
         """The sha256 of the whole file."""
         return self._store.digest_of(self._fd)
 
-    def read(self, start: int, length: int) -> Iterator[bytes]:
+    def read(self, start: int, length: int, chunk: int = CHUNK) -> Iterator[bytes]:
         """Give `length` bytes from `start`, in pieces; see the port.
 
         Raises:
@@ -116,12 +116,12 @@ class DiskFile:
 
         """
         while length > 0:
-            chunk = os.pread(self._fd, min(CHUNK, length), start)
-            if not chunk:
+            data = os.pread(self._fd, min(chunk, length), start)
+            if not data:
                 raise NotServedError("a file became shorter while it was being sent")
-            yield chunk
-            start += len(chunk)
-            length -= len(chunk)
+            yield data
+            start += len(data)
+            length -= len(data)
 
 
 def _refusal(parts: tuple[str, ...], number: int | None) -> ChannelError:

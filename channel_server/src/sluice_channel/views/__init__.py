@@ -1,0 +1,1 @@
+"""What clients download: documents made from the catalogue, and where they are kept until it changes."""
