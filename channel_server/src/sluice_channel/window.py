@@ -106,6 +106,8 @@ class Window:
         catalogue, channel = self.archive.catalogue, self.view.channel
         if self.is_newest:
             projects = catalogue.search(channel, text, limit=number, offset=first)
+            if not text.split():
+                return release.rows(projects), self.archive.totals(self.state).names
             return release.rows(projects), catalogue.count_found(channel, text)
         words = text.lower().split()
         known = self.archive.roster.names(channel, self.number)

@@ -206,7 +206,9 @@ class SqliteCatalogue:
         """List the projects of names that a text is found in."""
         with self._db.reading() as db:
             values = {"channel": _channel(db, channel)["id"]} | _search(text)
-            rows = db.execute(_SQL["search"], values | {"limit": limit, "offset": offset})
+            # Without words nothing is ranked, and the list is read where it begins.
+            query = _SQL["search" if text.split() else "every_name"]
+            rows = db.execute(query, values | {"limit": limit, "offset": offset})
             return tuple(Project(*row) for row in rows)
 
     def count_found(self, channel: str, text: str = "") -> int:

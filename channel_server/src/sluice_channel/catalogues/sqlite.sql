@@ -229,6 +229,16 @@ FROM found JOIN project p ON p.channel = :channel AND p.name = found.name
 WHERE p.packages > 0
 ORDER BY found.rank, p.name, p.subdir;
 
+-- name: every_name
+WITH found (name) AS (
+    SELECT DISTINCT name FROM project WHERE channel = :channel AND packages > 0
+    ORDER BY name LIMIT :limit OFFSET :offset
+)
+SELECT p.subdir, p.name, p.packages, p.version, p.summary, p.changed_at
+FROM found JOIN project p ON p.channel = :channel AND p.name = found.name
+WHERE p.packages > 0
+ORDER BY p.name, p.subdir;
+
 -- name: count_found
 SELECT COUNT(DISTINCT name) AS number FROM project
 WHERE channel = :channel AND packages > 0
