@@ -53,6 +53,10 @@ class TooManyAttemptsError(ChannelError):
         self.retry_after = retry_after  # seconds
 
 
+class PackageError(ChannelError):
+    """The file cannot be published as a package; build it again."""
+
+
 class UploadError(ChannelError):
     """What was uploaded cannot be used; send it again."""
 

@@ -20,6 +20,7 @@ from sluice_channel.errors import (
     NoGenerationError,
     NoPackageError,
     NotServedError,
+    PackageError,
     TooManyAttemptsError,
     UnauthorizedError,
     UnreadableError,
@@ -38,6 +39,7 @@ STATUSES: dict[type[SluiceError], HTTPStatus] = {
     NotServedError: HTTPStatus.NOT_FOUND,
     TooManyAttemptsError: HTTPStatus.TOO_MANY_REQUESTS,
     UnauthorizedError: HTTPStatus.UNAUTHORIZED,
+    PackageError: HTTPStatus.UNPROCESSABLE_CONTENT,
     UnreadableError: HTTPStatus.SERVICE_UNAVAILABLE,
     UploadError: HTTPStatus.BAD_REQUEST,
 }
