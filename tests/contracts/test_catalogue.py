@@ -320,3 +320,16 @@ def test_entries_of_a_generation_are_the_same_while_others_publish(catalogue):
     seen += list(reading)
     assert names(seen) == sorted(each.filename for each in many)
     assert all(entry.yanked is None for entry in seen)
+
+
+def test_notices(catalogue):
+    assert catalogue.notices("main") == "[]"
+    catalogue.set_notices("main", '[{"id":"1"}]')
+    assert catalogue.notices("main") == '[{"id":"1"}]'
+    catalogue.set_notices("main", "[]")
+    assert catalogue.notices("main") == "[]"
+    assert catalogue.channel("main").generation == 0
+    with pytest.raises(NoChannelError):
+        catalogue.notices("other")
+    with pytest.raises(NoChannelError):
+        catalogue.set_notices("other", "[]")

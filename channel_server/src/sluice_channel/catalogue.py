@@ -84,6 +84,12 @@ class Catalogue(Protocol):
     def set_private(self, channel: str, *, private: bool) -> None:
         """Say whether strangers may know of a channel."""
 
+    def notices(self, channel: str) -> str:
+        """Return a channel's notices (CEP 6), a JSON list; `[]` where none were set. No generation has its own."""
+
+    def set_notices(self, channel: str, notices: str) -> None:
+        """Replace a channel's notices."""
+
     def channels(self) -> tuple[ChannelState, ...]:
         """List all channels by name, labels among them."""
 

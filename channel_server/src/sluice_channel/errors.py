@@ -57,6 +57,18 @@ class PackageError(ChannelError):
     """The file cannot be published as a package; build it again."""
 
 
+class NoticeError(ChannelError):
+    """The notices cannot be read; see CEP 6."""
+
+
+class InstructionsError(ChannelError):
+    """The patch instructions cannot be applied; nothing was changed."""
+
+
+class ExchangeError(ChannelError):
+    """The channel could not be imported or exported."""
+
+
 class UploadError(ChannelError):
     """What was uploaded cannot be used; send it again."""
 
@@ -79,6 +91,14 @@ class BusyError(ChannelError):
 
 class RegistrationError(ChannelError):
     """The environment could not be registered."""
+
+
+class AdvisoryError(ChannelError):
+    """A vulnerability database is a zip file or a folder of documents in the OSV format."""
+
+
+class NoAdvisoriesError(ChannelError):
+    """No vulnerability database is here; load one with `sluice channel vulnerabilities load ROOT osv.zip`."""
 
 
 class ListenError(ChannelError):

@@ -31,6 +31,7 @@ _T = TypeVar("_T")
 @dataclass(slots=True)
 class _Channel:
     private: bool
+    notices: str = "[]"
     generations: list[Generation] = field(default_factory=list)
     entries: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)  # every span, in order
     shards: dict[tuple[str, str], list[tuple[int, Digest]]] = field(default_factory=dict)  # subdir, name
@@ -88,6 +89,16 @@ class MemoryCatalogue:
     def set_private(self, channel: str, *, private: bool) -> None:
         """Say whether strangers may know of a channel."""
         self._find(channel).private = private
+
+    @_locked
+    def notices(self, channel: str) -> str:
+        """Return a channel's notices."""
+        return self._find(channel).notices
+
+    @_locked
+    def set_notices(self, channel: str, notices: str) -> None:
+        """Replace a channel's notices."""
+        self._find(channel).notices = notices
 
     @_locked
     def channels(self) -> tuple[ChannelState, ...]:

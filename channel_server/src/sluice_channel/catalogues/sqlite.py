@@ -44,6 +44,7 @@ class SqliteCatalogue:
         try:
             with self._db.writing() as db:
                 _prepare(db, path)
+                db.execute(_SQL["notice_schema"])
                 _reshard(db)
             with self._db.reading() as db:
                 self._identity: str = _meta(db, "identity") or ""
@@ -67,6 +68,18 @@ class SqliteCatalogue:
         with self._db.writing() as db:
             _channel(db, channel)
             db.execute(_SQL["set_private"], {"name": channel, "private": private})
+
+    def notices(self, channel: str) -> str:
+        """Return a channel's notices."""
+        with self._db.reading() as db:
+            row = db.execute(_SQL["notices"], {"channel": _channel(db, channel)["id"]}).fetchone()
+            return str(row["notices"]) if row else "[]"
+
+    def set_notices(self, channel: str, notices: str) -> None:
+        """Replace a channel's notices."""
+        with self._db.writing() as db:
+            values = {"channel": _channel(db, channel)["id"], "notices": notices}
+            db.execute(_SQL["set_notices"], values)
 
     def channels(self) -> tuple[ChannelState, ...]:
         """List all channels."""

@@ -74,6 +74,16 @@ CREATE TABLE need (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX need_name ON need (channel, name, subdir);
 
+-- name: notice_schema
+CREATE TABLE IF NOT EXISTS notice (channel INTEGER PRIMARY KEY REFERENCES channel, notices TEXT NOT NULL) STRICT;
+
+-- name: notices
+SELECT notices FROM notice WHERE channel = :channel;
+
+-- name: set_notices
+INSERT INTO notice (channel, notices) VALUES (:channel, :notices)
+ON CONFLICT (channel) DO UPDATE SET notices = excluded.notices;
+
 -- name: create_channel
 INSERT INTO channel (name, private, generation, created_at) VALUES (:name, :private, 0, :now)
 ON CONFLICT (name) DO NOTHING;
