@@ -39,7 +39,7 @@ STATUSES: dict[type[SluiceError], HTTPStatus] = {
     NotServedError: HTTPStatus.NOT_FOUND,
     TooManyAttemptsError: HTTPStatus.TOO_MANY_REQUESTS,
     UnauthorizedError: HTTPStatus.UNAUTHORIZED,
-    PackageError: HTTPStatus.UNPROCESSABLE_CONTENT,
+    PackageError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnreadableError: HTTPStatus.SERVICE_UNAVAILABLE,
     UploadError: HTTPStatus.BAD_REQUEST,
 }
