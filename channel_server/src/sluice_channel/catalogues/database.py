@@ -29,7 +29,8 @@ class Database:
 
         """
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._depth = 0  # of transactions within transactions, of the thread that writes
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         try:
             self._writer = _connect(path, _WRITE_CACHE)
@@ -44,15 +45,22 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold the one writer in a transaction: committed at the end, undone where something is raised."""
+        """Hold the one writer in a transaction: committed at the end, undone where something is raised.
+
+        Within a transaction of the same thread this is a part of that one: both are committed, or neither.
+        """
         with self._lock, self._translated():
-            self._writer.execute("BEGIN IMMEDIATE")
+            name = f"SAVEPOINT part{self._depth}" if self._depth else ""
+            self._writer.execute(name or "BEGIN IMMEDIATE")
+            self._depth += 1
             try:
                 yield self._writer
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                self._writer.execute(f"ROLLBACK TO {name}" if name else "ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
+            finally:
+                self._depth -= 1
+            self._writer.execute(f"RELEASE {name}" if name else "COMMIT")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

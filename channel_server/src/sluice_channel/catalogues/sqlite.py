@@ -53,6 +53,11 @@ class SqliteCatalogue:
             raise
 
     @property
+    def database(self) -> Database:
+        """The file, for other ports that lie in it."""
+        return self._db
+
+    @property
     def identity(self) -> str:
         """What tells this catalogue from every other."""
         return self._identity
