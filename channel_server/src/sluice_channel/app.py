@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -13,7 +14,10 @@ from sluice_channel.browse import Browser
 from sluice_channel.channel import Channel, Channels
 from sluice_channel.errors import ChannelError
 from sluice_channel.headers import SecurityHeaders
+from sluice_channel.measuring import Holdings, Measuring, measured
+from sluice_channel.metrics import Metrics
 from sluice_channel.routes import conda, envs, health, index, packages, web, web_history, web_site
+from sluice_channel.routes import metrics as metrics_route
 from sluice_channel.site import Site
 from sluice_channel.stores.disk import DiskStore
 from sluice_channel.views.views import Views
@@ -25,13 +29,17 @@ def create_site_app(site: Site, *, accel_prefix: str | None = None) -> FastAPI:
 
     With `accel_prefix` package files are left to the proxy in front, by `X-Accel-Redirect` to that path.
     """
+    metrics = Metrics()
+    site = replace(site, catalogue=measured(site.catalogue, metrics))
     app = _app()
-    app.add_middleware(Addressing)
+    app.add_middleware(Measuring, metrics=metrics)
+    app.add_middleware(Addressing)  # outermost: what is inside it sees the paths of resources
     app.state.site = site
     archive = Archive(site.catalogue)
-    views = Views(site.catalogue, site.scratch, site.now)
+    views = Views(site.catalogue, site.scratch, site.now, metrics.derivation)
     for router in (
         health.build_router(),
+        metrics_route.build_router(site, metrics, Holdings(archive)),
         web_history.build_router(site, archive),
         web_site.build_router(site, archive),
         index.build_router(site, views),

@@ -6,7 +6,7 @@ import bz2
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from typing import IO, Any, Final
 
@@ -28,6 +28,9 @@ _LEVEL: Final = 6  # of zstd; conda-index's 16 takes many times as long for an e
 _PIECE: Final = 1 << 18  # bytes
 
 
+Timing = Callable[[str], AbstractContextManager[object]]
+
+
 class Form(Enum):
     """How the bytes of a document are kept."""
 
@@ -40,8 +43,10 @@ class Form(Enum):
 class Library:
     """Documents by state. What is asked for in many forms at once is read from the catalogue once."""
 
-    def __init__(self, catalogue: Catalogue, shelf: Shelf) -> None:
+    def __init__(self, catalogue: Catalogue, shelf: Shelf, timing: Timing = nullcontext) -> None:
+        """Keep documents on a shelf; `timing` is entered with a document's name around its making."""
         self._catalogue = catalogue
+        self._timing = timing
         self._shelf = shelf
         self._flights: Flights[State] = Flights()
 
@@ -73,6 +78,10 @@ class Library:
 
     def write(self, state: State, document: str, form: Form) -> State:
         """Make a document now."""
+        with self._timing(document + form.value):
+            return self._write(state, document, form)
+
+    def _write(self, state: State, document: str, form: Form) -> State:
         if form is Form.ZST:
             self._keep(state, document, form, lambda file: self._derive(state, document, file))
             return state

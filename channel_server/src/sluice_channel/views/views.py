@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from sluice.digest import Digest
@@ -10,7 +11,7 @@ from sluice_channel.address import View
 from sluice_channel.catalogue import Catalogue
 from sluice_channel.errors import NoGenerationError, NoPackageError
 from sluice_channel.views.cooldown import Cooldown
-from sluice_channel.views.library import Library
+from sluice_channel.views.library import Library, Timing
 from sluice_channel.views.live import Shards
 from sluice_channel.views.shelf import Shelf
 from sluice_channel.views.state import WHOLE, State
@@ -19,12 +20,15 @@ from sluice_channel.views.state import WHOLE, State
 class Views:
     """The documents of a catalogue. Safe to use from several threads, and by several processes on one folder."""
 
-    def __init__(self, catalogue: Catalogue, scratch: Path, now: Callable[[], int]) -> None:
+    def __init__(
+        self, catalogue: Catalogue, scratch: Path, now: Callable[[], int], timing: Timing = nullcontext
+    ) -> None:
+        """Keep documents below `scratch`; `timing` is entered with a document's name around its making."""
         self._catalogue = catalogue
         self._now = now
         self._shards = Shards(catalogue)
         self._cooldown = Cooldown(catalogue, scratch / "cooldown")
-        self.library = Library(catalogue, Shelf(scratch / "documents"))
+        self.library = Library(catalogue, Shelf(scratch / "documents"), timing)
 
     def state(self, view: View, subdir: str = WHOLE) -> State:
         """Say what a request for a document is to see; this is all that it costs where nothing has changed.
