@@ -51,6 +51,7 @@ class Member:
 
     entry: Entry
     size: int  # bytes; 0 for a link
+    component: str  # of a `.conda` that it lies in: info or pkg; pkg in a `.tar.bz2`
     content: bytes | None = None  # where it was asked for
 
 
@@ -122,7 +123,7 @@ def stream(
     try:
         allowance = _Allowance(shown, os.fstat(file.fileno()).st_size)
         seen: dict[str, Member] = {}
-        for headers in _tars(file, filename, components):
+        for component, headers in _tars(file, filename, components):
             opened = tar_generator(cast("IO[bytes]", headers))
             try:
                 for archive, member in opened:
@@ -131,7 +132,7 @@ def stream(
                         _safe(shown, member.name)
                         allowance.take(0)
                         continue
-                    found = _read(shown, archive, member, allowance, seen, keep)
+                    found = _read(shown, archive, member, allowance, seen, keep, component)
                     seen[found.entry.path] = found
                     yield found
             finally:
@@ -148,10 +149,10 @@ def stream(
         raise
 
 
-def _tars(file: IO[bytes], filename: str, components: Sequence[str]) -> Iterator[Headers]:
+def _tars(file: IO[bytes], filename: str, components: Sequence[str]) -> Iterator[tuple[str, Headers]]:
     if filename.endswith(".tar.bz2"):
         with bz2.open(file) as unpacked:
-            yield Headers(cast("IO[bytes]", unpacked))
+            yield "pkg", Headers(cast("IO[bytes]", unpacked))
         return
     pieces = cast("IO[bytes]", Pieces(file))
     with zipfile.ZipFile(pieces) as archive:
@@ -162,7 +163,7 @@ def _tars(file: IO[bytes], filename: str, components: Sequence[str]) -> Iterator
                 archive.open(found[component]) as packed,
                 decompressor.stream_reader(packed, read_across_frames=True) as unpacked_,
             ):
-                yield Headers(cast("IO[bytes]", unpacked_))
+                yield component, Headers(cast("IO[bytes]", unpacked_))
 
 
 class _Allowance:
@@ -187,16 +188,17 @@ def _read(
     allowance: _Allowance,
     seen: Mapping[str, Member],
     keep: Mapping[str, int],
+    component: str,
 ) -> Member:
     name = _safe(shown, member.name)
     allowance.take(member.size)
     if member.issym():
-        return Member(Entry(name, "link", 0o777, member.linkname), 0)
+        return Member(Entry(name, "link", 0o777, member.linkname), 0, component)
     if member.islnk():
         target = seen.get(_safe(shown, member.linkname))
         if target is None:
             raise ArchiveError(f"{shown}: {name[:200]!r} is a hard link to what is not there; build it again")
-        return Member(replace(target.entry, path=name), target.size)
+        return Member(replace(target.entry, path=name), target.size, component)
     # A sparse file says that it has more bytes than the archive does.
     reader = archive.extractfile(member) if member.isreg() and not member.issparse() else None
     if reader is None:
@@ -205,7 +207,7 @@ def _read(
     if limit is not None and member.size > limit:
         raise ArchiveError(f"{shown}: {name} is larger than {limit} bytes; refused")
     content, digest = _digest(reader, keep=limit is not None)
-    return Member(Entry(name, "file", member.mode & 0o777, digest), member.size, content)
+    return Member(Entry(name, "file", member.mode & 0o777, digest), member.size, component, content)
 
 
 def _digest(stream: IO[bytes], *, keep: bool) -> tuple[bytes | None, str]:
