@@ -16,18 +16,32 @@ from sluice_channel.errors import ChannelError
 from sluice_channel.headers import SecurityHeaders
 from sluice_channel.measuring import Holdings, Measuring, measured
 from sluice_channel.metrics import Metrics
-from sluice_channel.routes import conda, envs, health, index, packages, web, web_history, web_site
+from sluice_channel.routes import (
+    conda,
+    deployments,
+    environments,
+    envs,
+    health,
+    index,
+    packages,
+    registering,
+    web,
+    web_history,
+    web_site,
+)
 from sluice_channel.routes import metrics as metrics_route
 from sluice_channel.site import Site
 from sluice_channel.stores.disk import DiskStore
 from sluice_channel.views.views import Views
+from sluice_channel.watch import Watch
 from sluice_channel.window import Archive
 
 
-def create_site_app(site: Site, *, accel_prefix: str | None = None) -> FastAPI:
+def create_site_app(site: Site, *, everyone: bool = False, accel_prefix: str | None = None) -> FastAPI:
     """Make the server of a catalogue; closing the site is the caller's.
 
-    With `accel_prefix` package files are left to the proxy in front, by `X-Accel-Redirect` to that path.
+    With `everyone`, clients on this machine may do everything without a token. With `accel_prefix` package
+    files are left to the proxy in front, by `X-Accel-Redirect` to that path.
     """
     metrics = Metrics()
     site = replace(site, catalogue=measured(site.catalogue, metrics))
@@ -35,11 +49,16 @@ def create_site_app(site: Site, *, accel_prefix: str | None = None) -> FastAPI:
     app.add_middleware(Measuring, metrics=metrics)
     app.add_middleware(Addressing)  # outermost: what is inside it sees the paths of resources
     app.state.site = site
+    app.state.everyone = everyone
+    app.state.watch = Watch(site.registry)
     archive = Archive(site.catalogue)
     views = Views(site.catalogue, site.scratch, site.now, metrics.derivation)
     for router in (
         health.build_router(),
         metrics_route.build_router(site, metrics, Holdings(archive)),
+        registering.build_router(site, app.state.watch),
+        deployments.build_router(site),
+        environments.build_router(site, app.state.watch),
         web_history.build_router(site, archive),
         web_site.build_router(site, archive),
         index.build_router(site, views),

@@ -59,7 +59,7 @@ def _line(error: Exception) -> str:
     return _at(getattr(error, "problem_mark", None))
 
 
-def _at(mark: yaml.Mark | None) -> str:
+def _at(mark: Any) -> str:  # noqa: ANN401 - libyaml's or PyYAML's
     return f" line {mark.line + 1}" if mark else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sluice.digest import Digest
@@ -198,3 +198,30 @@ def _solved_at(file: LockFile, bases: Sequence[str], channel: str) -> int | None
     places = [_place(f"{url.rstrip('/')}/-", bases) for url in file.channels]
     found = {place.at for place in places if place and place.channel == channel and place.at is not None}
     return found.pop() if len(found) == 1 else None
+
+
+def told(checked: Checked, *, changed: bool) -> dict[str, Any]:
+    """Say in JSON what is worth knowing of a registration."""
+    return {
+        "changed": changed,
+        "own": checked.own,
+        "elsewhere": list(checked.elsewhere[:SHOWN]),
+        "elsewhere_count": len(checked.elsewhere),
+        "yanked": list(checked.yanked[:SHOWN]),
+    }
+
+
+def own_address(value: object, channel: str) -> str:
+    """Check what is said to be an address of a channel.
+
+    Raises:
+        RegistrationError: it is none.
+
+    """
+    text = value.rstrip("/") if isinstance(value, str) else ""
+    if not text.startswith(("http://", "https://")) or not text.endswith(f"/{channel}"):
+        raise RegistrationError(
+            f"not an address of the channel {channel}: {str(value)[:200]!r}; it begins with http:// or https:// "
+            f"and ends with /{channel}"
+        )
+    return text

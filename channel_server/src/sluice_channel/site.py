@@ -9,11 +9,16 @@ from pathlib import Path
 
 from sluice_channel.blobs import BlobStore
 from sluice_channel.catalogue import Catalogue
+from sluice_channel.catalogues.database import Database
 from sluice_channel.catalogues.sqlite import SqliteCatalogue
 from sluice_channel.errors import ChannelError
 from sluice_channel.mirror.follow import Follower
 from sluice_channel.mirror.sqlite import SqliteMirrors
+from sluice_channel.registries.sqlite import SqliteRegistry
+from sluice_channel.registry import Registry
 from sluice_channel.stores.blobs import DiskBlobs
+from sluice_channel.vulnerabilities.advisories import Advisories
+from sluice_channel.vulnerabilities.sqlite import SqliteAdvisories
 
 CATALOGUE = "catalogue.sqlite"
 
@@ -27,9 +32,13 @@ class Site:
     scratch: Path  # for what can be made again
     now: Callable[[], int]  # ms since the epoch
     follower: Follower  # of mirrors
+    registry: Registry
+    advisories: Advisories
+    database: Database  # that registry and advisories lie in
 
     def close(self) -> None:
         """Release what is held."""
+        self.database.close()
         self.follower.store.close()
         self.catalogue.close()
 
@@ -49,7 +58,9 @@ def open_site(root: Path, *, create: bool = False) -> Site:
         scratch.mkdir(exist_ok=True)
         catalogue, blobs = SqliteCatalogue(root / CATALOGUE), DiskBlobs(root)
         follower = Follower(catalogue, blobs, SqliteMirrors(root / CATALOGUE), now)
-        return Site(catalogue, blobs, scratch, now, follower)
+        database = Database(root / CATALOGUE)
+        registry, advisories = SqliteRegistry(database), SqliteAdvisories(database)
+        return Site(catalogue, blobs, scratch, now, follower, registry, advisories, database)
     except OSError as error:
         raise ChannelError(f"cannot use {root}: {error.strerror}") from error
 
