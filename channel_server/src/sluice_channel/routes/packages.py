@@ -16,7 +16,7 @@ from sluice_channel.routes.access import reading
 from sluice_channel.routes.files import Copy, send_file, unchanged
 from sluice_channel.routes.index import IndexRoutes, is_document
 from sluice_channel.routes.lives import Lives
-from sluice_channel.routes.mirrored import fetched
+from sluice_channel.routes.mirrored import fetched, known
 from sluice_channel.site import Site
 from sluice_channel.subdir import KNOWN
 from sluice_channel.views.views import Views
@@ -51,7 +51,7 @@ def build_router(site: Site, views: Views, accel_prefix: str | None = None) -> A
 
 def _find(site: Site, request: Request, channel: str, subdir: str, filename: str) -> tuple[Digest, Copy]:
     view = reading(request, site, channel)
-    entry = site.catalogue.entry(view.channel, subdir, filename, view.at)
+    entry = known(site, view, subdir, filename)
     cut = view.hidden_after(site.now())
     if cut is not None and entry.indexed_at > cut:
         raise NoPackageError(f"{subdir}/{filename} is here for less than {view.days} days")
