@@ -15,7 +15,9 @@ REASON: Final = "removed by patch instructions"
 _REVOKED: Final = "package_has_been_revoked"
 _NEW, _OLD = ".conda", ".tar.bz2"
 # What names a package's bytes is not the index's to change.
-_FIXED: Final = frozenset({"md5", "sha256", "size", "name", "version", "build", "subdir", "indexed_timestamp"})
+_FIXED: Final = frozenset(
+    {"md5", "sha256", "size", "name", "version", "build", "subdir", "indexed_timestamp"}
+)
 
 _Fields = Mapping[str, Any]
 
@@ -45,7 +47,9 @@ class Instructions:
             raise InstructionsError("the patch instructions are no object")
         version = document.get("patch_instructions_version", 0)
         if version not in {0, VERSION}:
-            raise InstructionsError(f"the patch instructions have version {version!r}, and {VERSION} is known")
+            raise InstructionsError(
+                f"the patch instructions have version {version!r}, and {VERSION} is known"
+            )
         return cls(
             _packages(document, "packages"),
             _packages(document, "packages.conda"),

@@ -34,7 +34,7 @@ def serve(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
     if is_site(settings.directory):
         site = open_site(settings.directory)
         try:
-            _run(create_site_app(site), settings, on_ready)
+            _run(create_site_app(site, accel_prefix=settings.accel_prefix), settings, on_ready)
         finally:
             site.close()
     else:

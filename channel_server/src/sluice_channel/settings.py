@@ -8,6 +8,7 @@ from pathlib import Path
 NAME_VARIABLE = "SLUICE_CHANNEL_NAME"
 HOST_VARIABLE = "SLUICE_CHANNEL_HOST"
 PORT_VARIABLE = "SLUICE_CHANNEL_PORT"
+ACCEL_VARIABLE = "SLUICE_CHANNEL_ACCEL_PREFIX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +22,4 @@ class ServerSettings:
     ready_file: Path | None = None  # receives the channel's URL once requests are answered
     access_log: bool = False
     grace: float = 10.0  # seconds for downloads under way when the server is stopped
+    accel_prefix: str | None = None  # where a proxy in front has the blobs; it sends package files then

@@ -12,6 +12,7 @@ import typer
 from sluice.cli.console import out, print_json, progress
 from sluice.cli.options import Json
 from sluice_channel import settings
+from sluice_channel.cli import exchange
 from sluice_channel.cli.mirror import mirror
 from sluice_channel.register import register as register_environment
 from sluice_channel.reindex import WAIT
@@ -95,6 +96,14 @@ def serve(
     grace: Annotated[
         float, typer.Option(help="Seconds for downloads under way when the server is stopped.", min=0)
     ] = 10.0,
+    accel_prefix: Annotated[
+        str | None,
+        typer.Option(
+            envvar=settings.ACCEL_VARIABLE,
+            help="Let nginx send package files: the path that it has the blobs at, such as /_blobs/.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve a channel directory over HTTP until SIGTERM or Ctrl-C.
@@ -111,7 +120,10 @@ def serve(
             out.print(f"serving {directory} at {url}/  (Ctrl-C stops it)")
         sys.stdout.flush()  # whoever started it may read a pipe
 
-    run_server(settings.ServerSettings(directory, name, host, port, ready_file, access_log, grace), ready)
+    run_server(
+        settings.ServerSettings(directory, name, host, port, ready_file, access_log, grace, accel_prefix),
+        ready,
+    )
 
 
 @app.command("register")
@@ -141,3 +153,7 @@ def register(
 
 
 app.command("mirror")(mirror)
+app.command("import")(exchange.import_)
+app.command("export")(exchange.export)
+app.command("patch")(exchange.patch)
+app.command("notices")(exchange.notices)

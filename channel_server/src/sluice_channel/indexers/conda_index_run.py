@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import sqlite3
 import stat
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from sluice.package import EXTENSIONS, PackageId, PackageNameError
 Tell = Callable[[dict[str, object]], None]
 
 _CHUNK = 1 << 20  # bytes
+_INSTRUCTIONS = "patch_instructions.json"
 _TABLES = ("about", "icon", "index_json", "post_install", "recipe", "run_exports")
 
 
@@ -146,8 +148,20 @@ def build(
         fs=_Packages(),
         write_current_repodata=False,  # needs conda's solver, and would differ with and without it
     )
-    index.index(patch_generator=None)
+    index.index(patch_generator=_patches(channel, subdirs, stage))
     index.update_channeldata()
+
+
+def _patches(channel: Path, subdirs: tuple[str, ...], stage: Path) -> str | None:
+    """Pack the channel's `patch_instructions.json` files: only from a package does conda-index patch shards too."""
+    found = [name for name in subdirs if (channel / name / _INSTRUCTIONS).is_file()]
+    if not found:
+        return None
+    package = stage / "patches.tar.bz2"
+    with tarfile.open(package, "w:bz2") as archive:
+        for name in found:
+            archive.add(channel / name / _INSTRUCTIONS, f"{name}/{_INSTRUCTIONS}")
+    return str(package)
 
 
 def _check_whole(path: Path) -> None:

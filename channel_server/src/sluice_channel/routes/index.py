@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from sluice.digest import Digest
+from sluice_channel import notices as channel_notices
 from sluice_channel.address import View
 from sluice_channel.addressing import address_of
 from sluice_channel.errors import NotServedError, UnreadableError
@@ -119,6 +120,14 @@ class IndexRoutes:
             return send_bytes(request, make_copy(state), content.encode())
         raise UnreadableError("the channel changes faster than this document is made; try again")
 
+    def notices(self, request: Request, channel: str) -> Response:
+        """Answer for a channel's notices: those of now, whatever generation it is asked for below."""
+        view = reading(request, self._site, channel)
+        content = channel_notices.document(self._site.catalogue.notices(view.channel))
+        newest = replace(view, at=None)
+        copy = Copy(f'"{Digest.of(content)}"', self._lives.document(newest), "application/json")
+        return send_bytes(request, copy, content)
+
     def _shard_index(self, request: Request, channel: str, subdir: str) -> Response:
         state, terms = self._state(request, channel, subdir)
         if answer := unchanged(request, _copy(state, _SHARD_INDEX, terms)):
@@ -141,7 +150,7 @@ class IndexRoutes:
 
 
 def build_router(site: Site, views: Views) -> APIRouter:
-    """Serve `/CHANNEL/{channeldata.json,rss.xml}` and `/CHANNEL/SUBDIR/DOCUMENT`."""
+    """Serve `/CHANNEL/{channeldata.json,rss.xml,notices.json}` and `/CHANNEL/SUBDIR/DOCUMENT`."""
     router = APIRouter()
     routes = IndexRoutes(site, views)
 
@@ -152,6 +161,10 @@ def build_router(site: Site, views: Views) -> APIRouter:
     @router.api_route("/{channel}/rss.xml", methods=_METHODS, response_model=None)
     async def feed(request: Request, channel: str) -> Response:
         return await routes.feed(request, channel)
+
+    @router.api_route("/{channel}/notices.json", methods=_METHODS, response_model=None)
+    def notices(request: Request, channel: str) -> Response:
+        return routes.notices(request, channel)
 
     return router
 

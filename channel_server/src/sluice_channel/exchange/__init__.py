@@ -1,0 +1,1 @@
+"""Between a server's folder and plain directories of packages."""
