@@ -19,6 +19,7 @@ from sluice_channel.app import create_app, create_site_app
 from sluice_channel.errors import ListenError
 from sluice_channel.settings import ServerSettings
 from sluice_channel.site import is_site, open_site
+from sluice_channel.watch import Watch
 
 _BACKLOG = 2048  # connections
 
@@ -53,7 +54,7 @@ def _run(app: FastAPI, settings: ServerSettings, on_ready: Callable[[str], None]
             timeout_graceful_shutdown=settings.grace,  # type: ignore[arg-type] # any number of seconds
         )
         logging.getLogger("uvicorn.error").addFilter(_worth_telling)
-        server = _Server(config, lambda: _ready(url, settings.ready_file, on_ready))
+        server = _Server(config, lambda: _ready(url, settings.ready_file, on_ready), lambda: _release(app))
         # uvicorn raises the signal that stopped it once more at its end: to stop was the answer to it.
         before = {each: signal.signal(each, _ignore) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -95,13 +96,27 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_started: Callable[[], None], on_stopping: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._on_stopping = on_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stopping()
+        await super().shutdown(sockets)
+
+
+def _release(app: FastAPI) -> None:
+    """Answer who waits for an environment to change: the server would wait for them."""
+    watch = getattr(app.state, "watch", None)
+    if isinstance(watch, Watch):
+        watch.close()
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:
