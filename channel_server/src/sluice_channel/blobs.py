@@ -42,15 +42,19 @@ class BlobStore(Protocol):
         Chunks that arrived stay when the iterable raises.
 
         Raises:
-            UploadError: `offset` is another one, or the upload would be longer than `limit` bytes.
+            OffsetError: `offset` is another one, or somebody else is at it.
+            UploadError: the upload would be longer than `limit` bytes.
 
         """
 
     def finish(self, digest: Digest) -> None:
-        """Make an upload a file, durable when this returns; does nothing if the file is there.
+        """Make an upload a file, durable when this returns; does nothing if there is no upload but the file.
+
+        An upload of a file that is there already is compared like any other, and thrown away.
 
         Raises:
-            UploadError: what arrived has another digest; it is thrown away.
+            OffsetError: somebody else is at it.
+            UploadError: what arrived has another digest; it is thrown away. Or nothing arrived.
 
         """
 
@@ -59,6 +63,18 @@ class BlobStore(Protocol):
 
     def remove(self, digest: Digest) -> None:
         """Delete a file; does nothing if there is none."""
+
+    def unfinished(self) -> Iterator[tuple[Digest, int, int]]:
+        """List uploads under way: bytes that arrived, and when the last did, in ms since the epoch."""
+
+    def free(self) -> int:
+        """Say how many more bytes can be kept."""
+
+    def holding(self) -> AbstractContextManager[None]:
+        """Hold every file, of other processes too: what is there stays while this lasts. Many may hold at once."""
+
+    def sweeping(self) -> AbstractContextManager[None]:
+        """Wait until nobody holds, and let nobody hold while this lasts; only then remove files."""
 
     def digests(self) -> Iterator[Digest]:
         """List all files."""

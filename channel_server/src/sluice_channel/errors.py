@@ -73,6 +73,18 @@ class UploadError(ChannelError):
     """What was uploaded cannot be used; send it again."""
 
 
+class OffsetError(UploadError):
+    """An upload stands at another byte; ask where, and go on from there."""
+
+
+class OverloadedError(ChannelError):
+    """The server has as many uploads as it can take; try again in a moment."""
+
+
+class FullError(ChannelError):
+    """The channel's disk is too full for this; nothing was changed."""
+
+
 class MirrorError(ChannelError):
     """A mirror's upstream could not be used."""
 

@@ -14,6 +14,7 @@ from sluice_channel.errors import (
     CatalogueError,
     ConflictError,
     ForbiddenError,
+    FullError,
     MirrorError,
     NoAdvisoriesError,
     NoChannelError,
@@ -21,6 +22,8 @@ from sluice_channel.errors import (
     NoGenerationError,
     NoPackageError,
     NotServedError,
+    OffsetError,
+    OverloadedError,
     PackageError,
     RegistrationError,
     TooManyAttemptsError,
@@ -45,6 +48,9 @@ STATUSES: dict[type[SluiceError], HTTPStatus] = {
     UnauthorizedError: HTTPStatus.UNAUTHORIZED,
     PackageError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnreadableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    OffsetError: HTTPStatus.CONFLICT,  # before its base class
+    OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    FullError: HTTPStatus.INSUFFICIENT_STORAGE,
     UploadError: HTTPStatus.BAD_REQUEST,
 }
 

@@ -6,13 +6,13 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from sluice import atomic
 from sluice.digest import CHUNK, Digest, DigestError
-from sluice_channel.errors import NotServedError, UnreadableError, UploadError
+from sluice_channel.errors import NotServedError, OffsetError, UnreadableError, UploadError
 
 _SHOWN: Final = 2  # digits that name a folder: 256 of them
 
@@ -23,6 +23,7 @@ class DiskBlobs:
     def __init__(self, root: Path) -> None:
         self._blobs = root / "blobs"
         self._uploads = root / "uploads"
+        self._lock = root / "blobs.lock"
         for folder in (self._blobs, self._uploads):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -60,7 +61,7 @@ class DiskBlobs:
         with self._uploading(digest) as fd:
             length = os.fstat(fd).st_size
             if offset != length:
-                raise UploadError(f"the upload of {digest.short} stands at byte {length}, not {offset}")
+                raise OffsetError(f"the upload of {digest.short} stands at byte {length}, not {offset}")
             for chunk in chunks:
                 if length + len(chunk) > limit:
                     raise UploadError(f"the upload of {digest.short} is longer than {limit} bytes")
@@ -70,20 +71,23 @@ class DiskBlobs:
 
     def finish(self, digest: Digest) -> None:
         """Make an upload a file."""
-        if self.has(digest):
-            self.discard(digest)
+        upload, path = self._uploads / digest.hex, self.path(digest)
+        if not upload.exists() and self.has(digest):
             return
-        with self._uploading(digest) as fd:
-            upload = self._uploads / digest.hex
+        with self._uploading(digest, create=False) as fd:
             found = Digest.of_file(upload)
             if found != digest:
                 upload.unlink()
                 raise UploadError(
                     f"what was sent has the sha256 {found.short}, not {digest.short}; send it again"
                 )
+            if path.is_file():
+                upload.unlink()
+                return
             os.fsync(fd)
-            path = self.path(digest)
-            path.parent.mkdir(exist_ok=True)
+            if not path.parent.is_dir():
+                path.parent.mkdir(exist_ok=True)
+                atomic.sync_directory(self._blobs)
             os.fchmod(fd, 0o444)
             upload.rename(path)
             atomic.sync_directory(path.parent)
@@ -96,6 +100,28 @@ class DiskBlobs:
         """Delete a file."""
         self.path(digest).unlink(missing_ok=True)
 
+    def unfinished(self) -> Iterator[tuple[Digest, int, int]]:
+        """List uploads under way."""
+        for path in sorted(self._uploads.iterdir()):
+            try:
+                status = path.stat()
+                yield Digest(path.name), status.st_size, status.st_mtime_ns // 1_000_000
+            except (DigestError, FileNotFoundError):
+                continue  # not ours, or finished meanwhile
+
+    def free(self) -> int:
+        """Say how many more bytes can be kept."""
+        status = os.statvfs(self._uploads)
+        return status.f_bavail * status.f_frsize
+
+    def holding(self) -> AbstractContextManager[None]:
+        """Hold every file."""
+        return atomic.shared(self._lock)
+
+    def sweeping(self) -> AbstractContextManager[None]:
+        """Wait until nobody holds."""
+        return atomic.exclusive(self._lock)
+
     def digests(self) -> Iterator[Digest]:
         """List all files."""
         for folder in sorted(self._blobs.iterdir()):
@@ -106,19 +132,25 @@ class DiskBlobs:
                     continue  # not ours
 
     @contextmanager
-    def _uploading(self, digest: Digest) -> Iterator[int]:
+    def _uploading(self, digest: Digest, *, create: bool = True) -> Iterator[int]:
         """Hold an upload's file alone, open for appending."""
+        path = self._uploads / digest.hex
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         try:
-            fd = os.open(
-                self._uploads / digest.hex, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
-            )
+            fd = os.open(path, flags, 0o644)
+        except FileNotFoundError:
+            raise UploadError(f"nothing of {digest.short} was sent; send it first") from None
         except OSError as error:
             raise UnreadableError(f"cannot keep an upload: {error.strerror}") from error
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UploadError(f"somebody else is uploading {digest.short} now; try again") from None
+                # Whoever held it may have made it a file, which must never change.
+                mine = path.stat().st_ino == os.fstat(fd).st_ino
+            except (BlockingIOError, FileNotFoundError):
+                mine = False
+            if not mine:
+                raise OffsetError(f"somebody else is sending {digest.short} now; ask how far it is, and go on")
             yield fd
         finally:
             os.close(fd)
