@@ -13,7 +13,7 @@ from sluice.realise import PrefixStore, RealiseError, realise
 from sluice.record import Record
 from sluice.solve import lock_spec
 from sluice.spec import EnvSpec, SpecError
-from sluice.testing import File, TinyPackage, index
+from sluice.testing import PLACEHOLDER, File, TinyPackage, index
 from sluice.verify import verify
 
 
@@ -269,6 +269,44 @@ def test_a_place_that_is_taken_or_too_long_is_refused(lock, store, tmp_path):
         realise(lock, store, prefix=taken)
     with pytest.raises(RealiseError, match="choose a shorter place"):
         realise(lock, store, prefix=tmp_path / ("x" * 120))
+
+
+@pytest.fixture
+def script_lock(channel, tmp_path):
+    """Give a lock with scripts whose first line names the prefix."""
+    run = File(f"#!{PLACEHOLDER}/bin/python3.11 -I\nprint('ran')\n".encode(), prefix="text", executable=True)
+    other = File(f"#!{PLACEHOLDER}/bin/perl -w\n".encode(), prefix="text", executable=True)
+    TinyPackage("runs", depends=["python"], files={"bin/runs": run, "bin/other": other}).write(channel[0])
+    index(channel[0])
+    return make_lock(channel[1], tmp_path, "runs", "tool")
+
+
+@pytest.mark.parametrize("name", ["a b", " a  b ", "é ü", "日本", "a&b;c", "x" * 60, "y"])
+def test_a_prefix_may_have_spaces_and_letters_of_any_script(script_lock, place, name):
+    plain = realise(script_lock, PrefixStore(place / "s"))
+    odd = realise(script_lock, PrefixStore(place / "s"), prefix=place / name)
+    assert odd.tree == plain.tree
+    assert verify(odd.prefix, deep=True) == ()
+    (odd.prefix / "bin/python3.11").unlink()
+    (odd.prefix / "bin/python3.11").symlink_to(sys.executable)
+    ran = subprocess.run([odd.prefix / "bin/runs"], capture_output=True, text=True, check=False, timeout=60)
+    assert ran.stdout == "ran\n"
+
+
+def test_an_odd_place_for_the_store_changes_no_digest(script_lock, place):
+    plain = realise(script_lock, PrefixStore(place / "s"))
+    odd = realise(script_lock, PrefixStore(place / "é s"))
+    assert odd.tree == plain.tree
+    shutil.rmtree(odd.prefix)
+    assert realise(script_lock, PrefixStore(place / "é s")) == odd
+    assert verify(odd.prefix) == ()
+
+
+@pytest.mark.parametrize("name", ["a'b", 'a"b', "a\\b", "a$b", "a`b", "a\nb", "a\tb", "a\udcff"])
+def test_a_place_that_cannot_be_quoted_is_refused(lock, store, tmp_path, name):
+    with pytest.raises(RealiseError, match=r"choose another place") as said:
+        realise(lock, store, prefix=tmp_path / name)
+    assert "\n" not in str(said.value)
 
 
 def test_the_private_channel_wins_over_one_behind_it(channel, tmp_path, store):

@@ -1,5 +1,6 @@
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +41,34 @@ def test_binary_gets_its_placeholder_and_its_length_back(strings):
 def test_binary_that_no_installer_wrote_is_left_for_the_hash_to_tell():
     data = PREFIX.encode() + b"\0not padding" * 40
     assert restore(data, PREFIX, Patch(PLACEHOLDER, "binary")) == data
+
+
+SPACED = "/a b/é"
+
+
+@pytest.mark.parametrize(
+    ("packaged", "installed"),
+    [
+        (b"#!@/bin/python\nx\n", b"#!/bin/sh\n'''exec' \"/a b/\xc3\xa9/bin/python\" \"$0\" \"$@\" #'''\nx\n"),
+        (
+            b"#!@/bin/python3.11 -I\n",
+            b"#!/bin/sh\n'''exec' \"/a b/\xc3\xa9/bin/python3.11\" -I \"$0\" \"$@\" #'''\n",
+        ),
+        (b"#!@/bin/perl -w\nx\n", b"#!/usr/bin/env perl -w\nx\n"),
+        (b"#!/usr/bin/env perl\n@\n", b"#!/usr/bin/env perl\n/a b/\xc3\xa9\n"),
+        (b"#!/bin/sh\nexec @/bin/x\n", b"#!/bin/sh\nexec /a b/\xc3\xa9/bin/x\n"),
+    ],
+)
+def test_first_lines_are_restored_where_the_prefix_has_a_space(packaged, installed):
+    patch = Patch("/placeholder", "text")
+    assert restore(installed, SPACED, patch) == packaged.replace(b"@", b"/placeholder")
+    # Elsewhere no installer writes these forms, so they are the package's own.
+    assert restore(installed, "/a", patch) == installed.replace(b"/a", b"/placeholder")
+
+
+@given(st.binary(max_size=80))
+def test_a_script_that_names_no_prefix_keeps_its_text(data):
+    assert (
+        restore(b"#!/bin/bash\n" + data, "/a b/nowhere", Patch("/placeholder", "text"))
+        == b"#!/bin/bash\n" + data
+    )

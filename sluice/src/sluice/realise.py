@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import platform as host
 import shutil
 import tempfile
@@ -23,7 +24,9 @@ from sluice.record import Record
 
 # conda's placeholder is 255 characters and a kernel reads 127 of a script's first line; a longer
 # prefix would be written into scripts in another form than packaged, and not be comparable.
-MAX_PREFIX = 110
+MAX_PREFIX = 110  # bytes
+# A prefix is written between quotes, into Python as well as into shell scripts; nobody escapes it.
+_UNQUOTABLE = frozenset("\"'\\$`")
 _PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
 
 
@@ -102,8 +105,7 @@ def realise(
     value.on(current_platform())
     store = PrefixStore(store.root.absolute())
     final = (prefix.absolute() if prefix else store.prefix(value.digest)).resolve()
-    if len(str(final)) > MAX_PREFIX:
-        raise RealiseError(f"{final}: longer than {MAX_PREFIX} characters; choose a shorter place")
+    _check_place(final)
     if root is not None:
         roots.check_name(root)
         if prefix:
@@ -119,6 +121,18 @@ def realise(
         if root is not None:
             roots.add(store.roots, root, value.digest)
     return Realised(final, value.digest, tree)
+
+
+def _check_place(final: Path) -> None:
+    if len(os.fsencode(final)) > MAX_PREFIX:
+        raise RealiseError(f"{final}: longer than {MAX_PREFIX} bytes; choose a shorter place")
+    text = str(final)
+    wrong = next((sign for sign in text if sign in _UNQUOTABLE or not sign.isprintable()), None)
+    if wrong:
+        raise RealiseError(
+            f"{text!a}: has {wrong!a} in it, which scripts and Python's own files cannot name; "
+            "choose another place"
+        )
 
 
 def _existing(final: Path, *, ours: bool) -> Record | None:

@@ -1,17 +1,25 @@
 """Undo what an installer did to a file that names its prefix, so that packaged bytes can be compared. Pure.
 
 conda's placeholder replacement: text files get the prefix in place of the placeholder; in binary files
-every C string that held it is shortened and padded with NULs to its old length.
+every C string that held it is shortened and padded with NULs to its old length. A script's first line cannot
+name a program whose path has a space; there Python is run by a shell, and other programs are looked for on PATH.
 https://docs.conda.io/projects/conda-build/en/stable/resources/make-relocatable.html
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 # Stands for the prefix in files that an installer wrote by itself, such as entry points.
 GENERATED = "/sluice/prefix"
+_BY_SHELL = re.compile(
+    rb"#!/bin/sh\n'''exec' "
+    rb'"(?P<program>[^"\n]+)"(?P<rest>[^\n]*?) "\$0" "\$@" #'
+    rb"'''"
+)
+_BY_PATH = re.compile(rb"#!/usr/bin/env (?P<name>[^\s/]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +34,17 @@ def restore(data: bytes, prefix: str, patch: Patch) -> bytes:
     """Return the packaged content of a file whose placeholder was replaced by `prefix`."""
     old, new = prefix.encode(), patch.placeholder.encode()
     if patch.mode == "text":
-        return data.replace(old, new)
+        return (_first_line(data, old) if b" " in old else data).replace(old, new)
     return _restore_binary(data, old, new)
+
+
+def _first_line(data: bytes, prefix: bytes) -> bytes:
+    if by_shell := _BY_SHELL.match(data):
+        return b"#!" + by_shell["program"] + by_shell["rest"] + data[by_shell.end() :]
+    # What names the prefix elsewhere may have had this line before it was installed; the hash then decides.
+    if prefix not in data and (by_path := _BY_PATH.match(data)):
+        return b"#!" + prefix + b"/bin/" + by_path["name"] + data[by_path.end() :]
+    return data
 
 
 def _restore_binary(data: bytes, old: bytes, new: bytes) -> bytes:
