@@ -17,10 +17,13 @@ import pytest
 from fastapi import FastAPI
 
 from sluice.digest import Digest
+from sluice.lock import Lock
+from sluice_channel import lockfiles
 from sluice_channel.app import create_site_app
 from sluice_channel.contents import members
 from sluice_channel.entry import Package, Patch, Publish, Yank, canonical
-from sluice_channel.routes import web_history, web_site
+from sluice_channel.registry import Registration
+from sluice_channel.routes import web_envs, web_history, web_site
 from sluice_channel.site import Site, open_site
 
 DAY = 86_400_000  # ms
@@ -321,6 +324,75 @@ def test_labels_are_channels_of_their_own(filled):
     assert ("./packages/app" in page.links, "./packages/base" in page.links) == (True, False)
     assert "http://channel.example/main/label/dev" in page.text
     assert filled.get("/main/label/none/").status_code == 404
+
+
+SPEC = "name: vision-digits-pt213-cpu\nchannels: [main]\ndependencies: [digits, {extra}pytorch 2.13.*]\n"
+
+
+@pytest.fixture
+def registered(filled, lock_text):
+    """Two versions of an environment: the second was registered at another generation, with another spec."""
+    for number, extra in ((1, ""), (2, "'<script>alert(1)</script>', ")):
+        text = lock_text(digest=f"{number}" * 64).encode()
+        filled.site.registry.register(
+            "main",
+            Registration(
+                "vision-digits-pt213-cpu",
+                SPEC.format(extra=extra),
+                lockfiles.PIXI,
+                text,
+                Lock.parse(text),
+                generation=3 * number - 2,
+                solved_at=number,
+                by="<b>ci</b>",
+            ),
+            now=NOW,
+        )
+    return filled
+
+
+def test_an_environment_is_shown_with_its_lock_and_its_history(registered):
+    newest = registered.site.registry.newest("main", "vision-digits-pt213-cpu")
+    listed = read(registered.get("/main/environments"))
+    assert f"vision-digits-pt213-cpu {newest.lock.hex}" in listed.text
+    assert "1 environment" in read(registered.get("/main/")).text
+    address = "/main/environments/vision-digits-pt213-cpu"
+    page = read(registered.get(address))
+    assert "version 2" in page.text
+    assert f"sha256 {newest.lock.hex}" in page.text
+    assert "<script>alert(1)</script>" in page.text  # of the spec, as text
+    assert not any(tag == "script" for tag, _ in page.tags)
+    assert "by <b>ci</b>, at generation 4" in page.text
+    assert "../generations/4" in page.links
+    assert "../@2/" in page.links
+    assert "pytorch 2.13.0" in page.text
+    assert "?version=1" in page.links
+    assert "curl -O http://channel.example/main/envs/vision-digits-pt213-cpu/pixi.lock" in page.text
+    old = read(registered.get(f"{address}?version=1"))
+    first = registered.site.registry.version("main", "vision-digits-pt213-cpu", 1)
+    assert "This is version 1. The newest is version 2" in old.text
+    assert f"{first.lock.hex}.lock" in old.text
+    assert "2222222222222222" not in old.text
+    assert "version 1" in read(registered.get("/main/@3/environments/vision-digits-pt213-cpu")).text
+    for wrong in ("?version=9", "?platform=osx-64", "x", "?version=0"):
+        assert registered.get(address + wrong).status_code in {404, 400}
+    assert registered.get("/main/label/dev/environments/vision-digits-pt213-cpu").status_code == 404
+
+
+def test_a_package_says_which_environments_have_it(registered):
+    registered.add(("digits", "1.0.0"))
+    page = read(registered.get("/main/packages/digits"))
+    assert "In environments vision-digits-pt213-cpu 1.0.0" in page.text
+    assert "In environments" not in read(registered.get("/main/packages/app")).text
+
+
+def test_a_large_lock_comes_in_pages(registered, monkeypatch):
+    monkeypatch.setattr(web_envs, "PACKAGES", 1)
+    address = "/main/environments/vision-digits-pt213-cpu"
+    assert "?platform=linux-64&page=2" in read(registered.get(address)).links
+    last = read(registered.get(f"{address}?version=1&platform=linux-64&page=2"))
+    assert "2 to 2 of 2 packages" in last.text
+    assert "?version=1&platform=linux-64&page=1" in last.links
 
 
 def test_hostile_texts_stay_texts(world):

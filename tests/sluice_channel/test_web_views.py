@@ -51,7 +51,7 @@ def test_links_lead_where_they_say_and_keep_the_token(token, label, chosen, reso
     assert target(links.at(9)) == f"{token}/main{label}/@9/"
     assert target(links.generation(9)) == f"{token}/main{label}/generations/9"
     assert target(links.label("rc")) == f"{token}/main/label/rc/"
-    assert target(links.environment("e")) == f"{token}/main/environments/e"
+    assert target(links.environment("e")) == f"{token}/main{label}{chosen}/environments/e"
 
 
 def test_links_of_the_home_page_stay_there():

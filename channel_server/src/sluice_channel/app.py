@@ -26,6 +26,7 @@ from sluice_channel.routes import (
     packages,
     registering,
     web,
+    web_envs,
     web_history,
     web_site,
 )
@@ -59,6 +60,7 @@ def create_site_app(site: Site, *, everyone: bool = False, accel_prefix: str | N
         registering.build_router(site, app.state.watch),
         deployments.build_router(site),
         environments.build_router(site, app.state.watch),
+        web_envs.build_router(site, archive),
         web_history.build_router(site, archive),
         web_site.build_router(site, archive),
         index.build_router(site, views),

@@ -48,8 +48,8 @@ class Links:
         return f"{self.here}{quote(subdir, safe='')}/{quote(filename, safe='')}"
 
     def environment(self, name: str) -> str:
-        """Link to an environment's page; environments belong to the channel, whatever its label."""
-        return f"{self.channel}environments/{quote(name, safe='')}"
+        """Link to an environment's page."""
+        return f"{self.here}environments/{quote(name, safe='')}"
 
     def generation(self, number: int) -> str:
         """Link to what a generation changed."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from sluice.errors import SluiceError
+from sluice.package import PackageId, PackageNameError
 from sluice_channel import contents, release
 from sluice_channel.addressing import address_of
 from sluice_channel.catalogue import ChannelState
@@ -24,6 +25,7 @@ NAMES: Final = 50  # on a page of a list
 FILES: Final = 100  # package files on a page
 MEMBERS: Final = 500  # files inside a package on a page
 DEPENDENTS: Final = 200
+USERS: Final = 200
 
 Query_ = Annotated[str, Query(max_length=200)]
 
@@ -52,6 +54,7 @@ def build_router(site: Site, archive: Archive) -> APIRouter:
             **about.values(),
             labels=_labels(request, site, about),
             totals=archive.totals(about.window.state) if about.window.is_newest else None,
+            environments=len(site.registry.environments(about.window.view.channel, about.window.view.at)),
             query=q,
             rows=rows,
             pager=Pager(number, NAMES, count),
@@ -62,6 +65,7 @@ def build_router(site: Site, archive: Archive) -> APIRouter:
         about = frame(request, site, archive, channel)
         sheet = release.sheet(name, about.window.entries(name))
         pager = Pager(number, FILES, sheet.files)
+        users = site.registry.users(about.window.view.channel, name, limit=USERS, current=True)
         dependents = site.catalogue.dependents(about.window.view.channel, name, limit=DEPENDENTS + 1)
         return page(
             "site/package.html",
@@ -72,6 +76,7 @@ def build_router(site: Site, archive: Archive) -> APIRouter:
             known=about.window.known({need.name for need in sheet.newest.depends} if sheet.newest else set()),
             dependents=dependents[:DEPENDENTS],
             more_dependents=len(dependents) > DEPENDENTS,
+            users={user.version.environment: _version(user.filename) for user in users},
             commands=install(about.url, name),
         )
 
@@ -142,3 +147,10 @@ def _members(site: Site, entry: Entry) -> tuple[tuple[contents.Member, ...], str
         return contents.members(site.blobs.path(package.sha256), package.filename), ""
     except SluiceError as error:
         return (), f"{error}."
+
+
+def _version(filename: str) -> str:
+    try:
+        return PackageId.parse(filename).version
+    except PackageNameError:
+        return ""
