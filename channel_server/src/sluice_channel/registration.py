@@ -57,7 +57,7 @@ def check(
     text: bytes,
     *,
     form: str | None = None,
-    addresses: Sequence[str] = (),
+    addresses: Sequence[str] | None = (),
     by: str = "",
 ) -> Checked:
     """Check an environment's spec and lock; `channel` as the catalogue calls it, `form` of the lock.
@@ -65,7 +65,8 @@ def check(
     A package whose URL is below one of `addresses` (URLs of this channel) must be one that the channel has,
     with the sha256 that the lock names; a label or a generation in the URL is where it is looked for. One
     from anywhere else counts as this channel's where it has the same bytes under the same name; otherwise
-    it is listed as being from elsewhere. An md5 alone is enough for a package of this channel only.
+    it is listed as being from elsewhere. With None, every channel of the lock whose address is this channel's
+    name below some host counts as this channel. An md5 alone is enough for a package of this channel only.
 
     Raises:
         RegistrationError: spec or lock are malformed, or do not fit the name or each other.
@@ -76,7 +77,7 @@ def check(
     asked = _spec(name, spec)
     file = lockfiles.read(text, form)
     generation = catalogue.channel(channel).generation
-    bases = tuple(base.rstrip("/") for base in addresses)
+    bases = _guessed(file, channel) if addresses is None else tuple(each.rstrip("/") for each in addresses)
     packages: dict[str, list[LockedPackage]] = {}
     elsewhere, yanked = [], []
     for pin in file.pins:
@@ -118,6 +119,16 @@ def _spec(name: str, spec: str) -> EnvironmentName:
             f"{where}: its name is {asked.name[:140]!r}, it is to be registered as {name!r}; make them equal"
         )
     return parsed
+
+
+def _guessed(file: LockFile, channel: str) -> tuple[str, ...]:
+    name = channel.partition("/label/")[0]
+    found = []
+    for url in file.channels:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and address.parse(parts.path.rstrip("/")).path == f"/{name}":
+            found.append(f"{parts.scheme}://{parts.netloc}/{name}")
+    return tuple(dict.fromkeys(found))
 
 
 def _place(url: str, bases: Sequence[str]) -> _Place | None:

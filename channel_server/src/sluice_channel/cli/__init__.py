@@ -13,8 +13,10 @@ from sluice.cli.console import out, print_json, progress
 from sluice.cli.options import Json
 from sluice_channel import settings
 from sluice_channel.cli import exchange
+from sluice_channel.cli.envs import envs
 from sluice_channel.cli.mirror import mirror
-from sluice_channel.register import register as register_environment
+from sluice_channel.cli.register import register
+from sluice_channel.cli.vulnerabilities import vulnerabilities
 from sluice_channel.reindex import WAIT
 from sluice_channel.reindex import index as index_channel
 from sluice_channel.serve import serve as run_server
@@ -126,34 +128,11 @@ def serve(
     )
 
 
-@app.command("register")
-def register(
-    directory: _Directory,
-    environment: Annotated[
-        Path,
-        typer.Argument(
-            help="An environment's folder, with environment.yml and pixi.lock.", show_default=False
-        ),
-    ],
-    json: Json = False,
-) -> None:
-    """Put an environment's spec and lock into the channel, where daemons find it.
-
-    The folder is called {project}-{model}-{torch}-{device}. Doing it twice changes nothing.
-
-    Example: sluice channel register build/channel envs/nlp-minilm-pt213-cpu
-    """
-    done = register_environment(directory, environment)
-    if json:
-        print_json({"name": done.name, "lock_sha256": done.lock_sha256.hex, "changed": done.changed})
-    else:
-        out.print(
-            f"{done.name}  lock {done.lock_sha256.short}  {'registered' if done.changed else 'unchanged'}"
-        )
-
-
+app.command("register")(register)
 app.command("mirror")(mirror)
 app.command("import")(exchange.import_)
 app.command("export")(exchange.export)
 app.command("patch")(exchange.patch)
 app.command("notices")(exchange.notices)
+app.add_typer(envs, name="envs")
+app.add_typer(vulnerabilities, name="vulnerabilities")
