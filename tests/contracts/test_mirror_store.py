@@ -2,6 +2,7 @@
 
 import pytest
 
+from sluice_channel.catalogues.database import Database
 from sluice_channel.mirror.memory import MemoryMirrors
 from sluice_channel.mirror.rules import Rules
 from sluice_channel.mirror.sqlite import SqliteMirrors
@@ -12,9 +13,12 @@ RULES = Rules("https://example.org/forge", allow=("numpy", "py*"), deny=("pyx",)
 
 @pytest.fixture(params=["memory", "sqlite"])
 def store(request, tmp_path):
-    made = MemoryMirrors() if request.param == "memory" else SqliteMirrors(tmp_path / "c.sqlite")
-    yield made
-    made.close()
+    if request.param == "memory":
+        yield MemoryMirrors()
+        return
+    database = Database(tmp_path / "c.sqlite")
+    yield SqliteMirrors(database)
+    database.close()
 
 
 def test_a_mirror_is_kept_with_its_rules(store):

@@ -34,12 +34,10 @@ class Site:
     follower: Follower  # of mirrors
     registry: Registry
     advisories: Advisories
-    database: Database  # that registry and advisories lie in
+    database: Database  # that all of them lie in
 
     def close(self) -> None:
         """Release what is held."""
-        self.database.close()
-        self.follower.store.close()
         self.catalogue.close()
 
 
@@ -57,8 +55,8 @@ def open_site(root: Path, *, create: bool = False) -> Site:
         scratch = root / "scratch"
         scratch.mkdir(exist_ok=True)
         catalogue, blobs = SqliteCatalogue(root / CATALOGUE), DiskBlobs(root)
-        follower = Follower(catalogue, blobs, SqliteMirrors(root / CATALOGUE), now)
-        database = Database(root / CATALOGUE)
+        database = catalogue.database
+        follower = Follower(catalogue, blobs, SqliteMirrors(database), now)
         registry, advisories = SqliteRegistry(database), SqliteAdvisories(database)
         return Site(catalogue, blobs, scratch, now, follower, registry, advisories, database)
     except OSError as error:

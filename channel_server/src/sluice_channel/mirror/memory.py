@@ -48,6 +48,3 @@ class MemoryMirrors:
             self._mirrors[channel] = replace(
                 mirror, checked_at=mirror.checked_at if problem else at, problem=problem
             )
-
-    def close(self) -> None:
-        """Do nothing."""

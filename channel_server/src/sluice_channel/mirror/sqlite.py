@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import asdict
-from pathlib import Path
 from typing import Final
 
 from sluice_channel import statements
@@ -20,8 +19,8 @@ _SQL: Final = statements.load(__package__ or "", "sqlite.sql")
 class SqliteMirrors:
     """A MirrorStore in a file; see the port for what each method does."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = Database(path)
+    def __init__(self, database: Database) -> None:
+        self._db = database
         with self._db.writing() as db:
             for statement in _SQL["schema"].split(";\n"):
                 db.execute(statement)
@@ -65,10 +64,6 @@ class SqliteMirrors:
         """Keep that upstream was asked."""
         with self._db.writing() as db:
             db.execute(_SQL["checked"], {"channel": channel, "at": at, "problem": problem})
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
 
 def _mirror(row: sqlite3.Row) -> Mirror:

@@ -42,6 +42,3 @@ class MirrorStore(Protocol):
 
     def checked(self, channel: str, at: int, problem: str) -> None:
         """Keep that upstream was asked; with a problem, `checked_at` stays."""
-
-    def close(self) -> None:
-        """Release what is held; nothing may be called afterwards."""
