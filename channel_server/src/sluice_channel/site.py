@@ -12,6 +12,10 @@ from sluice_channel.catalogue import Catalogue
 from sluice_channel.catalogues.database import Database
 from sluice_channel.catalogues.sqlite import SqliteCatalogue
 from sluice_channel.errors import ChannelError
+from sluice_channel.keyring import Keyring
+from sluice_channel.keyrings.sqlite import SqliteKeyring
+from sluice_channel.ledger import Ledger
+from sluice_channel.ledgers.sqlite import SqliteLedger
 from sluice_channel.mirror.follow import Follower
 from sluice_channel.mirror.sqlite import SqliteMirrors
 from sluice_channel.registries.sqlite import SqliteRegistry
@@ -34,6 +38,8 @@ class Site:
     follower: Follower  # of mirrors
     registry: Registry
     advisories: Advisories
+    keyring: Keyring
+    ledger: Ledger  # the audit log
     database: Database  # that all of them lie in
 
     def close(self) -> None:
@@ -58,7 +64,8 @@ def open_site(root: Path, *, create: bool = False) -> Site:
         database = catalogue.database
         follower = Follower(catalogue, blobs, SqliteMirrors(database), now)
         registry, advisories = SqliteRegistry(database), SqliteAdvisories(database)
-        return Site(catalogue, blobs, scratch, now, follower, registry, advisories, database)
+        keyring, ledger = SqliteKeyring(database), SqliteLedger(database)
+        return Site(catalogue, blobs, scratch, now, follower, registry, advisories, keyring, ledger, database)
     except OSError as error:
         raise ChannelError(f"cannot use {root}: {error.strerror}") from error
 
