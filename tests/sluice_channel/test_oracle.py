@@ -293,4 +293,4 @@ def test_an_exported_channel_is_what_conda_index_makes_of_it(site, tmp_path, pac
     assert shards["b"]["packages"]["b-1.0-0.tar.bz2"]["depends"] == ["c"]
     old = export_directory(site, tmp_path / "old", "main", at=1)
     assert old.summary.packages == 3
-    assert "patch_instructions.json" not in os.listdir(tmp_path / "old/linux-64")
+    assert not (tmp_path / "old/linux-64/patch_instructions.json").exists()
