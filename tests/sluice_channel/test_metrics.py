@@ -10,11 +10,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sluice.digest import Digest
+from sluice_channel.address import View
 from sluice_channel.app import create_site_app
 from sluice_channel.entry import Package, Patch, Publish, Unyank, Yank, canonical
-from sluice_channel.errors import NoPackageError
+from sluice_channel.errors import NoChannelError, NoPackageError, UnauthorizedError
 from sluice_channel.measuring import Measuring, measured
 from sluice_channel.metrics import Metrics
+from sluice_channel.routes import frame
+from sluice_channel.routes import metrics as metrics_route
 from sluice_channel.site import open_site
 
 
@@ -149,6 +152,31 @@ def test_strangers_find_nothing(site):
         answer = ask(app, "/metrics", **options)
         assert (answer.status_code, answer.json()) == (404, {"error": "there is nothing here"})
     assert ask(app, "/metrics", client="::1").status_code == 200
+
+
+def test_administrators_see_metrics_and_private_channels_only_who_may_read_them(site, monkeypatch):
+    site.catalogue.create("secret", private=True, now=1)
+
+    def reading(request, site, channel):
+        view = View(channel)
+        if site.catalogue.channel(channel).private and "x-api-key" not in request.headers:
+            raise NoChannelError("no")
+        return view
+
+    def administering(request, site, channel):
+        if request.headers.get("x-api-key") != "admin":
+            raise UnauthorizedError("no")
+        return reading(request, site, channel)
+
+    monkeypatch.setattr(frame, "reading", reading)
+    monkeypatch.setattr(metrics_route, "administering", administering)
+    app = create_site_app(site)
+    assert ("sluice_channel_generation", "main") in scrape(app)
+    assert ("sluice_channel_generation", "secret") not in scrape(app)
+    far = {"client": "192.0.2.7"}
+    assert ask(app, "/metrics", headers={"X-API-Key": "reader"}, **far).status_code == 404
+    answer = ask(app, "/metrics", headers={"X-API-Key": "admin"}, **far)
+    assert ("sluice_channel_generation", "secret") in samples(answer.text)
 
 
 def test_requests_under_way_and_those_that_fail_are_counted():

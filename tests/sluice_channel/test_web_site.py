@@ -19,11 +19,13 @@ from fastapi import FastAPI
 from sluice.digest import Digest
 from sluice.lock import Lock
 from sluice_channel import lockfiles
+from sluice_channel.addressing import address_of
 from sluice_channel.app import create_site_app
 from sluice_channel.contents import members
 from sluice_channel.entry import Package, Patch, Publish, Yank, canonical
+from sluice_channel.errors import NoChannelError
 from sluice_channel.registry import Registration
-from sluice_channel.routes import web_envs, web_history, web_site
+from sluice_channel.routes import frame, web_envs, web_history, web_site
 from sluice_channel.site import Site, open_site
 
 DAY = 86_400_000  # ms
@@ -317,6 +319,51 @@ def test_what_is_young_is_left_out_where_it_is_asked(filled):
     assert ("./packages/base" in page.links, "./packages/app" in page.links) == (True, False)
     assert "published in the last 7 days are left out" in page.text
     assert filled.get("/main/@7d/packages/app").status_code == 404
+
+
+@pytest.fixture
+def guarded(filled, monkeypatch):
+    """A private channel and a private label, which only requests with a token may read."""
+    catalogue = filled.site.catalogue
+    for name in ("secret", "main/label/lurking"):
+        catalogue.create(name, private=True, now=NOW)
+        catalogue.change(name, [Publish(catalogue.family("main", "linux-64", "app")[0].package)], now=NOW)
+    real = frame.reading
+
+    def reading(request, site, channel):
+        view = real(request, site, channel)
+        if site.catalogue.channel(view.channel).private and not address_of(request.scope).token:
+            raise NoChannelError(f"there is no channel {view.channel!r}")
+        return view
+
+    monkeypatch.setattr(frame, "reading", reading)
+    return filled
+
+
+def test_a_private_channel_is_not_there_for_strangers(guarded):
+    for path in ("/", "/main/", "/main/label/dev/", "/main/@2/", "/main/packages/app", "/main/generations"):
+        text = guarded.get(path).text
+        assert "secret" not in text
+        assert "lurking" not in text
+    below = ("", "/", "/packages/app", "/generations", "/generations/1", "/environments", "/@1/")
+    for path in (*(f"/secret{each}" for each in below), *(f"/main/label/lurking{each}" for each in below)):
+        hidden, absent = (
+            guarded.get(path),
+            guarded.get(path.replace("secret", "absent").replace("lurking", "lacking")),
+        )
+        assert hidden.status_code == absent.status_code == 404
+        assert hidden.text == absent.text.replace("absent", "secret").replace("lacking", "lurking")
+
+
+def test_a_private_channel_is_shown_to_whom_it_is_for(guarded):
+    home = read(guarded.get("/t/x/"))
+    assert {"./secret/", "./main/label/lurking/"} <= set(home.links)
+    assert urljoin("/t/x/", "./secret/") == "/t/x/secret/"
+    assert "secret private" in home.text
+    package = read(guarded.get("/t/x/secret/packages/app"))
+    assert "This channel is private" in package.text
+    assert "conda install -c http://channel.example/secret app" in package.text
+    assert guarded.get("/t/x/main/label/lurking/").status_code == 200
 
 
 def test_labels_are_channels_of_their_own(filled):

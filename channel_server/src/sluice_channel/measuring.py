@@ -45,12 +45,13 @@ class Measuring:
             await send(message)
 
         method = scope["method"]
-        with self._metrics.in_progress(method):
-            try:
-                await self._app(scope, receive, counted)
-            finally:
-                seconds = seconds or time.perf_counter() - started
-                self._metrics.answered(_template(scope), method, status, seconds, size)
+        self._metrics.began(method)
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            self._metrics.ended(method)
+            seconds = seconds or time.perf_counter() - started
+            self._metrics.answered(_template(scope), method, status, seconds, size)
 
 
 class MeasuredCatalogue:

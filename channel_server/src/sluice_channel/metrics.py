@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -71,7 +72,10 @@ class Metrics:
             ("kind",),
             registry=registry,
         )
-        self._reading, self._uploading = in_progress.labels("read"), in_progress.labels("upload")
+        # Numbers of the event loop's own, so that no lock is taken for them.
+        self._under_way = {"read": 0, "upload": 0}
+        for kind in self._under_way:
+            in_progress.labels(kind).set_function(partial(self._under_way.__getitem__, kind))
         changes = Counter(
             "sluice_channel_changes",
             "Changes that were asked of the catalogue and are so now, by kind; a publish is one of them.",
@@ -100,15 +104,13 @@ class Metrics:
         GCCollector(registry=registry)
         self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram, Counter]] = {}
 
-    @contextmanager
-    def in_progress(self, method: str) -> Iterator[None]:
-        """Count a request as under way."""
-        gauge = self._uploading if method in _SENDING else self._reading
-        gauge.inc()
-        try:
-            yield
-        finally:
-            gauge.dec()
+    def began(self, method: str) -> None:
+        """Count a request as under way; from one thread only."""
+        self._under_way["upload" if method in _SENDING else "read"] += 1
+
+    def ended(self, method: str) -> None:
+        """Count a request as over."""
+        self._under_way["upload" if method in _SENDING else "read"] -= 1
 
     def answered(self, route: str, method: str, status: int, seconds: float, size: int) -> None:
         """Count an answer: seconds until it began, and its size in bytes."""
