@@ -98,7 +98,11 @@ def test_what_the_catalogue_holds_is_told(site):
     app = create_site_app(site)
     site.catalogue.change("main", [Publish(package("a-1-0.conda")), Publish(package("a-2-0.conda"))], now=2)
     site.catalogue.change("main", [Yank("noarch", "a-1-0.conda", "x")], now=3)
+    site.blobs.append(Digest.of(b"whole"), 0, [b"who"], 100)
     found = scrape(app)
+    assert found["sluice_channel_unfinished_uploads",] == 1
+    assert found["sluice_channel_unfinished_uploads_bytes",] == 3
+    assert found["sluice_channel_free_bytes",] > 0
     assert found["sluice_channel_generation", "main"] == 2
     assert found["sluice_channel_packages", "main"] == 1
     assert found["sluice_channel_names", "main"] == 1

@@ -56,7 +56,7 @@ def create_site_app(site: Site, *, everyone: bool = False, accel_prefix: str | N
     views = Views(site.catalogue, site.scratch, site.now, metrics.derivation)
     for router in (
         health.build_router(),
-        metrics_route.build_router(site, metrics, Holdings(archive)),
+        metrics_route.build_router(site, metrics, Holdings(archive, site.blobs)),
         registering.build_router(site, app.state.watch),
         deployments.build_router(site),
         environments.build_router(site, app.state.watch),

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sluice_channel.blobs import BlobStore
 from sluice_channel.catalogue import Catalogue, ChannelState, Generation
 from sluice_channel.entry import Change
 from sluice_channel.metrics import Metrics
@@ -80,8 +81,9 @@ def measured(catalogue: Catalogue, metrics: Metrics) -> Catalogue:
 class Holdings:
     """What a site holds, asked for when it is scraped."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, blobs: BlobStore) -> None:
         self._archive = archive
+        self._blobs = blobs
         self._stored: tuple[float, tuple[int, int]] | None = None
 
     def text(self, shown: Callable[[ChannelState], bool]) -> bytes:
@@ -92,6 +94,7 @@ class Holdings:
 
     def _families(self, shown: Callable[[ChannelState], bool]) -> list[Metric]:
         files, size = self._count()
+        arrived = [length for _, length, _ in self._blobs.unfinished()]
         generation = GaugeMetricFamily(
             "sluice_channel_generation", "The newest generation.", labels=("channel",)
         )
@@ -111,6 +114,17 @@ class Holdings:
             packages,
             GaugeMetricFamily("sluice_channel_files", "Package files that the catalogue knows.", value=files),
             GaugeMetricFamily("sluice_channel_files_bytes", "Bytes of these files.", value=size),
+            GaugeMetricFamily(
+                "sluice_channel_unfinished_uploads", "Uploads of which not all has come.", value=len(arrived)
+            ),
+            GaugeMetricFamily(
+                "sluice_channel_unfinished_uploads_bytes",
+                "Bytes of these that have come.",
+                value=sum(arrived),
+            ),
+            GaugeMetricFamily(
+                "sluice_channel_free_bytes", "Bytes that can still be kept.", value=self._blobs.free()
+            ),
         ]
 
     def _count(self) -> tuple[int, int]:
