@@ -9,6 +9,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from sluice_channel import problems
+from sluice_channel.acting import Acting
 from sluice_channel.addressing import Addressing
 from sluice_channel.browse import Browser
 from sluice_channel.channel import Channel, Channels
@@ -48,6 +49,7 @@ def create_site_app(site: Site, *, everyone: bool = False, accel_prefix: str | N
     site = replace(site, catalogue=measured(site.catalogue, metrics))
     app = _app()
     app.add_middleware(Measuring, metrics=metrics)
+    app.add_middleware(Acting)
     app.add_middleware(Addressing)  # outermost: what is inside it sees the paths of resources
     app.state.site = site
     app.state.everyone = everyone

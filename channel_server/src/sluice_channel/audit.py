@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,24 @@ class Actor:
     identity: str  # of a token; `local` for a command, `-` for a stranger
     name: str = ""
     address: str = ""  # of the client
+
+
+@dataclass(slots=True)
+class Session:
+    """A request, as far as it is known who makes it; it becomes known while the request is handled."""
+
+    actor: Actor
+    private: bool = False  # what it is answered is not for everyone
+    told: bool = False  # that it was denied something
+
+
+SESSION: Final[ContextVar[Session | None]] = ContextVar("session", default=None)
+
+
+def acting() -> Actor:
+    """Return who makes the request that is being handled; outside of one, the user of this process."""
+    session = SESSION.get()
+    return session.actor if session else local()
 
 
 def local() -> Actor:

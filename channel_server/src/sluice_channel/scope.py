@@ -12,7 +12,7 @@ from sluice_channel.errors import ChannelError
 LABEL: Final = "/label/"  # between a channel's name and a label's
 _PART: Final = r"[a-z0-9_*](?:[a-z0-9._*-]{0,126}[a-z0-9_*])?"
 _CHANNELS: Final = re.compile(rf"{_PART}(?:{LABEL}{_PART})?")
-_PACKAGES: Final = re.compile(_PART)
+_PACKAGES: Final = re.compile(rf"(?:[a-z]+:)?{_PART}")  # env:NAME is an environment
 
 
 class ScopeError(ChannelError):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluice_channel.audited import audited, audited_registry
 from sluice_channel.blobs import BlobStore
 from sluice_channel.catalogue import Catalogue
 from sluice_channel.catalogues.database import Database
@@ -65,7 +66,18 @@ def open_site(root: Path, *, create: bool = False) -> Site:
         follower = Follower(catalogue, blobs, SqliteMirrors(database), now)
         registry, advisories = SqliteRegistry(database), SqliteAdvisories(database)
         keyring, ledger = SqliteKeyring(database), SqliteLedger(database)
-        return Site(catalogue, blobs, scratch, now, follower, registry, advisories, keyring, ledger, database)
+        return Site(
+            audited(catalogue, ledger, now),
+            blobs,
+            scratch,
+            now,
+            follower,
+            audited_registry(registry, ledger),
+            advisories,
+            keyring,
+            ledger,
+            database,
+        )
     except OSError as error:
         raise ChannelError(f"cannot use {root}: {error.strerror}") from error
 
