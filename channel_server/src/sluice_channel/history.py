@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Self
 
@@ -41,7 +41,7 @@ class Step:
     made: datetime | None
     digest: str
     counts: tuple[tuple[str, int], ...]  # `published`, 3
-    first: tuple[Event, ...]
+    first: tuple[Event, ...]  # without their details
     more: int  # changes besides these
 
     @classmethod
@@ -53,7 +53,8 @@ class Step:
             moment(generation.made_at / 1000),
             generation.digest.hex,
             tuple(Counter(event.done for event in listed).items()),
-            listed[:_NAMED],
+            # Steps are kept in memory, and a detail may be long.
+            tuple(replace(event, detail="") for event in listed[:_NAMED]),
             max(len(listed) - _NAMED, 0),
         )
 
