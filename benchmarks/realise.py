@@ -8,6 +8,7 @@ removed, which makes every next round slower, and a slow round hides what is com
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import os
 import shutil
@@ -20,10 +21,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rattler import LockFile, Subdir, install
+
 from harness import Figure, main, spread
-from sluice.adapters.rattler import install_lock
 from sluice.lock import read
-from sluice.progress import Silent
 from sluice.realise import PrefixStore, current_platform, realise
 from sluice.verify import verify
 
@@ -63,6 +64,13 @@ def timed(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
+
+
+def install_bare(lock: Path, prefix: Path, cache: Path) -> None:
+    """Install a lock with py-rattler alone."""
+    environment = LockFile.from_path(lock).default_environment()
+    records = environment.conda_repodata_records()[current_platform()] if environment else []
+    asyncio.run(install(records, prefix, cache, platform=Subdir(current_platform()), show_progress=False))
 
 
 def pair(
@@ -128,7 +136,7 @@ def figures(arguments: argparse.Namespace, scratch: Path, lock: Path) -> list[Fi
         clear(bare)
         if cold:
             clear(cache)
-        return timed(lambda: install_lock(lock, current_platform(), bare, bare, cache, Silent()))
+        return timed(lambda: install_bare(lock, bare, cache))
 
     peer = "py-rattler install"
     cold = pair(lambda: ours(cold=True), lambda: theirs(cold=True), arguments.cold_rounds)

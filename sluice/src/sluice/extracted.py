@@ -86,6 +86,13 @@ def recall(cache: Path, packages: Iterable[LockedPackage]) -> Memory:
     return Memory.of(known)
 
 
+def remembered(cache: Path, packages: Iterable[LockedPackage]) -> frozenset[str]:
+    """List packages that a prefix was once made of, so that what they ask for is known to be harmless."""
+    packages = tuple(packages)
+    python = _python(packages)
+    return frozenset(str(package.id) for package in packages if _memo(cache, package, python).exists())
+
+
 def _untouched(folder: Path, memo: Memo) -> bool:
     statuses = map(os.lstat, [f"{folder}/{name}" for name in memo.cached])
     remembered = zip(statuses, memo.inodes, memo.sizes, memo.mtimes, memo.modes, strict=True)

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluice.confined import lands_inside
 from sluice.digest import Digest
 from sluice.extracted import Memory
-from sluice.prefix import Inodes, Promise, found_as, observe, promises, unknown
+from sluice.prefix import Inodes, PrefixError, Promise, found_as, observe, promises, unknown
 from sluice.progress import Progress, Silent
 from sluice.record import Remembered, row, rows_text
 from sluice.relocate import Patch
@@ -34,7 +35,7 @@ def inspect(prefix: Path, written_as: str, memory: Memory, progress: Progress) -
     """Read what was installed at `prefix`; `written_as` is the prefix that stands in its files.
 
     Raises:
-        PrefixError: the prefix or a package's record in it cannot be read.
+        PrefixError: the prefix or a package's record in it cannot be read, or a link leads out of it.
 
     """
     # What is always read is known beforehand, and reading lets this thread list folders meanwhile.
@@ -47,6 +48,11 @@ def inspect(prefix: Path, written_as: str, memory: Memory, progress: Progress) -
     left = [path for path in unread if path not in hashed]
     hashed |= _read(prefix, written_as, left, promised, progress)
     fresh = {path: item for path, (_, item) in hashed.items()}
+    for path, item in fresh.items():
+        if item.entry.kind == "link" and not lands_inside(path, item.entry.content):
+            raise PrefixError(
+                f"{path}: a link to {item.entry.content[:200]!a}, which leaves the prefix; refused"
+            )
     return Inspected(
         digest_lines([*memory.lines, *(line(item.entry) for path, item in fresh.items() if counts(path))]),
         {path: promise.patch for path, promise in promised.items() if promise.patch},

@@ -14,7 +14,7 @@ from pathlib import Path
 from sluice import atomic, record, roots
 from sluice.adapters.rattler import InstallError, install_lock
 from sluice.digest import Digest
-from sluice.extracted import Memory, learn, recall
+from sluice.extracted import Memory, learn, recall, remembered
 from sluice.inspection import inspect
 from sluice.lock import Lock, read
 from sluice.mirrors import NO_MIRRORS, Mirrors
@@ -201,8 +201,10 @@ def _install(
 ) -> Memory:
     """Install, and meanwhile look up what is known of the packages' files; nothing where not `trusting`."""
     with ThreadPoolExecutor(1) as beside:
-        looking = beside.submit(recall, store.packages, value.on(current_platform())) if trusting else None
-        install_lock(lock, current_platform(), staged, final, store.packages, progress, mirrors)
+        packages = value.on(current_platform())
+        looking = beside.submit(recall, store.packages, packages) if trusting else None
+        checked = remembered(store.packages, packages)
+        install_lock(lock, current_platform(), staged, final, store.packages, progress, mirrors, checked)
         known = looking.result() if looking else Memory()
     return known if _one_device(staged, store.packages) else Memory()
 

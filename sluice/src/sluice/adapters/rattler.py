@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import tempfile
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Container, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from rattler import (
@@ -41,6 +42,8 @@ from rattler.networking.middleware import (
     S3Middleware,
 )
 
+from sluice import confined
+from sluice.confined import ConfinedError
 from sluice.errors import SluiceError
 from sluice.lock import DEFAULT, LockedPackage, LockError
 from sluice.mirrors import NO_MIRRORS, Mirrors
@@ -200,14 +203,17 @@ def install_lock(
     packages: Path,
     progress: Progress,
     mirrors: Mirrors = NO_MIRRORS,
+    checked: Container[str] = (),
 ) -> None:
     """Install a lock's packages into `staged`, with `final` written into the files that name their prefix.
 
-    The packages' records keep the URLs of the lock, whichever mirror the packages came from.
+    The packages' records keep the URLs of the lock, whichever mirror the packages came from. Each package
+    is looked at before it is linked, but for extracted ones that were `checked` (NAME-VERSION-BUILD) before.
 
     Raises:
         LockError: rattler cannot read the lock.
         InstallError: a package is gone, damaged, or does not fit on the disk.
+        ConfinedError: a package would put something outside the prefix.
 
     """
     try:
@@ -215,10 +221,14 @@ def install_lock(
         records = environment.conda_repodata_records().get(platform, []) if environment else []
     except (foreign.ParseCondaLockError, foreign.IoError) as error:
         raise LockError(f"{lock}: {_line(error)}") from error
+    folders = {record.name.normalized: packages / _stem(lock, record) for record in records}
     # A report needs Python's lock, which realise's look-up beside the install also wants; a short install,
     # with nothing to fetch or extract, does without reports.
-    extracted = all((packages / record.file_name.removesuffix(".conda")).is_dir() for record in records)
-    with progress.step("install", len(records)) as step, _translated():
+    extracted = [folder for folder in folders.values() if folder.is_dir()]
+    for folder in extracted:
+        if folder.name not in checked:
+            confined.check(folder)
+    with progress.step("install", len(records)) as step, _refusing(step, folders) as reporter, _translated():
         _run(
             install(
                 records,
@@ -228,10 +238,21 @@ def install_lock(
                 platform=Subdir(platform),
                 show_progress=False,
                 client=_client(mirrors) if mirrors.places else None,
-                reporter=None if extracted else _Reporter(step),  # type: ignore[abstract] # empty defaults
+                reporter=None if len(extracted) == len(records) else reporter,
                 execute_link_scripts=False,
             )
         )
+
+
+def _stem(lock: Path, record: RepoDataRecord) -> str:
+    """Name the folder that a package is extracted to, which no lock may choose freely."""
+    stem = f"{record.name.normalized}-{record.version}-{record.build}"
+    site = PurePosixPath(record.python_site_packages_path or "")
+    if record.file_name not in {f"{stem}.conda", f"{stem}.tar.bz2"} or "/" in stem:
+        raise LockError(f"{lock}: {record.file_name[:200]!a} is said to be {stem[:200]!a}; lock again")
+    if site.is_absolute() or ".." in site.parts:
+        raise LockError(f"{lock}: {stem}: modules at {str(site)[:200]!a} would leave the prefix; lock again")
+    return stem
 
 
 def _client(mirrors: Mirrors) -> Client:
@@ -263,15 +284,45 @@ def _translated() -> Iterator[None]:
         raise InstallError(f"cannot install: {text}") from error
 
 
-class _Reporter(InstallerReporter):
-    """Passes rattler's progress on."""
+@contextmanager
+def _refusing(step: Step, folders: Mapping[str, Path]) -> Iterator[InstallerReporter]:
+    """Give a reporter; raise what it found wrong with a package in place of what came of its removal."""
+    reporter = _Reporter(step, folders)  # type: ignore[abstract] # empty defaults
+    try:
+        yield reporter
+    except InstallError as error:
+        if not reporter.refused:
+            raise
+        raise reporter.refused from error
+    if reporter.refused:
+        raise reporter.refused
 
-    def __init__(self, step: Step) -> None:
+
+class _Reporter(InstallerReporter):
+    """Passes rattler's progress on, and looks at packages between their extraction and their linking.
+
+    rattler waits for a report to return, and ignores what it raises: a package that is refused is removed.
+    """
+
+    refused: ConfinedError | None = None
+
+    def __init__(self, step: Step, folders: Mapping[str, Path]) -> None:
         self._step = step
+        self._folders = folders
+        self._names: dict[int, str] = {}
 
     def on_populate_cache_start(self, operation: int, package_name: str) -> int:
         self._step.describe(package_name)
+        self._names[operation] = package_name
         return operation
+
+    def on_populate_cache_complete(self, cache_entry: int) -> None:
+        folder = self._folders[self._names[cache_entry]]
+        try:
+            confined.check(folder)
+        except ConfinedError as error:
+            self.refused = error
+            shutil.rmtree(folder)
 
     def on_transaction_operation_complete(self, operation: int) -> None:  # noqa: ARG002 - rattler's name
         self._step.advance()
