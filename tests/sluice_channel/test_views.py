@@ -13,6 +13,7 @@ import zstandard
 from sluice.digest import Digest
 from sluice_channel.address import DAY, View
 from sluice_channel.app import create_site_app
+from sluice_channel.catalogues.sqlite import SqliteCatalogue
 from sluice_channel.entry import Patch, Publish, Yank, canonical
 from sluice_channel.exchange.importing import import_directory
 from sluice_channel.notices import parse
@@ -256,7 +257,7 @@ def test_many_who_ask_at_once_cause_one_making(site, monkeypatch):
         made.append(arguments)
         return entries(*arguments)
 
-    monkeypatch.setattr(type(site.catalogue), "entries", lambda _, *arguments: counted(*arguments))
+    monkeypatch.setattr(SqliteCatalogue, "entries", lambda _, *arguments: counted(*arguments))
 
     async def road():
         transport = httpx.ASGITransport(app)
