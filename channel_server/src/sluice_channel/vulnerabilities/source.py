@@ -45,7 +45,7 @@ def documents(path: Path) -> Iterator[tuple[str, bytes | None]]:
             yield name, content
     except OSError as error:
         raise AdvisoryError(f"{path}: {error.strerror or error}") from error
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         raise AdvisoryError(f"{path}: not a zip file: {error}; download it again") from error
 
 
