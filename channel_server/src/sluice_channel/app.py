@@ -17,6 +17,7 @@ from sluice_channel.errors import ChannelError
 from sluice_channel.headers import SecurityHeaders
 from sluice_channel.measuring import Holdings, Measuring, measured
 from sluice_channel.metrics import Metrics
+from sluice_channel.oidc import Issuers
 from sluice_channel.routes import (
     conda,
     deployments,
@@ -32,6 +33,8 @@ from sluice_channel.routes import (
     web_site,
 )
 from sluice_channel.routes import metrics as metrics_route
+from sluice_channel.routes import tokens as tokens_route
+from sluice_channel.routes.access import Gate
 from sluice_channel.site import Site
 from sluice_channel.stores.disk import DiskStore
 from sluice_channel.views.views import Views
@@ -52,12 +55,14 @@ def create_site_app(site: Site, *, everyone: bool = False, accel_prefix: str | N
     app.add_middleware(Acting)
     app.add_middleware(Addressing)  # outermost: what is inside it sees the paths of resources
     app.state.site = site
-    app.state.everyone = everyone
+    app.state.gate = Gate(everyone)
+    app.state.issuers = Issuers()
     app.state.watch = Watch(site.registry)
     archive = Archive(site.catalogue)
     views = Views(site.catalogue, site.scratch, site.now, metrics.derivation)
     for router in (
         health.build_router(),
+        tokens_route.build_router(site, app.state.issuers),
         metrics_route.build_router(site, metrics, Holdings(archive, site.blobs)),
         registering.build_router(site, app.state.watch),
         deployments.build_router(site),

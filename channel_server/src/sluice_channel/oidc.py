@@ -19,7 +19,7 @@ import jwt
 
 from sluice_channel import tokens, trust
 from sluice_channel.audit import Actor
-from sluice_channel.errors import ChannelError
+from sluice_channel.errors import ChannelError, UnauthorizedError
 from sluice_channel.keyring import Keyring, Publisher, Token
 from sluice_channel.ledger import Ledger
 
@@ -39,7 +39,7 @@ _TOLD: Final = ("repository", "project_path", "ref", "sha", "run_id", "pipeline_
 _RSA_BITS: Final = 2048  # at least
 
 
-class ClaimError(ChannelError):
+class ClaimError(UnauthorizedError):
     """The signed token is not one that this server trusts."""
 
 

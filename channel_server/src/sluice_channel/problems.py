@@ -31,18 +31,27 @@ from sluice_channel.errors import (
     UnreadableError,
     UploadError,
 )
+from sluice_channel.keyring import NoPublisherError, NoTokenError
+from sluice_channel.oidc import IssuerError
+from sluice_channel.scope import ScopeError
+from sluice_channel.tokens import TokenError
 
 STATUSES: dict[type[SluiceError], HTTPStatus] = {
     CatalogueError: HTTPStatus.SERVICE_UNAVAILABLE,
     MirrorError: HTTPStatus.BAD_GATEWAY,
     ConflictError: HTTPStatus.CONFLICT,
     ForbiddenError: HTTPStatus.FORBIDDEN,
+    IssuerError: HTTPStatus.SERVICE_UNAVAILABLE,
     NoAdvisoriesError: HTTPStatus.CONFLICT,
     NoChannelError: HTTPStatus.NOT_FOUND,
     NoEnvironmentError: HTTPStatus.NOT_FOUND,
     NoGenerationError: HTTPStatus.NOT_FOUND,
     NoPackageError: HTTPStatus.NOT_FOUND,
+    NoPublisherError: HTTPStatus.NOT_FOUND,
+    NoTokenError: HTTPStatus.NOT_FOUND,
     NotServedError: HTTPStatus.NOT_FOUND,
+    ScopeError: HTTPStatus.BAD_REQUEST,
+    TokenError: HTTPStatus.BAD_REQUEST,
     RegistrationError: HTTPStatus.BAD_REQUEST,
     TooManyAttemptsError: HTTPStatus.TOO_MANY_REQUESTS,
     UnauthorizedError: HTTPStatus.UNAUTHORIZED,

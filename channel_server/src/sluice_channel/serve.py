@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
+import re
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,11 +21,13 @@ from fastapi import FastAPI
 from sluice import atomic
 from sluice_channel.app import create_app, create_site_app
 from sluice_channel.errors import ListenError
+from sluice_channel.oidc import Issuers
 from sluice_channel.settings import ServerSettings
 from sluice_channel.site import is_site, open_site
 from sluice_channel.watch import Watch
 
 _BACKLOG = 2048  # connections
+_TOKEN = re.compile(r"/t/[^/?\s]*")
 
 
 def serve(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
@@ -35,7 +41,8 @@ def serve(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
     if is_site(settings.directory):
         site = open_site(settings.directory)
         try:
-            _run(create_site_app(site, accel_prefix=settings.accel_prefix), settings, on_ready)
+            app = create_site_app(site, everyone=settings.everyone, accel_prefix=settings.accel_prefix)
+            _run(app, settings, on_ready)
         finally:
             site.close()
     else:
@@ -43,8 +50,14 @@ def serve(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
 
 
 def _run(app: FastAPI, settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
+    secured = _secured(settings)
     with listen(settings.host, settings.port) as listener:
-        url = f"{_origin(settings.host, listener)}/{settings.name}"
+        if settings.everyone and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+            raise ListenError(
+                f"--open lets everyone publish, so it is for this machine alone; {settings.host} is not: "
+                "listen on 127.0.0.1, or make tokens with `sluice channel token add`"
+            )
+        url = f"{_origin(settings.host, listener, 'https' if secured else 'http')}/{settings.name}"
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -52,7 +65,9 @@ def _run(app: FastAPI, settings: ServerSettings, on_ready: Callable[[str], None]
             access_log=settings.access_log,
             server_header=False,
             timeout_graceful_shutdown=settings.grace,  # type: ignore[arg-type] # any number of seconds
+            **secured,
         )
+        logging.getLogger("uvicorn.access").addFilter(_without_token)
         logging.getLogger("uvicorn.error").addFilter(_worth_telling)
         server = _Server(config, lambda: _ready(url, settings.ready_file, on_ready), lambda: _release(app))
         # uvicorn raises the signal that stopped it once more at its end: to stop was the answer to it.
@@ -113,10 +128,13 @@ class _Server(uvicorn.Server):
 
 
 def _release(app: FastAPI) -> None:
-    """Answer who waits for an environment to change: the server would wait for them."""
+    """Answer who waits for an environment to change, and end what is open: the server would wait for them."""
     watch = getattr(app.state, "watch", None)
     if isinstance(watch, Watch):
         watch.close()
+    issuers = getattr(app.state, "issuers", None)
+    if isinstance(issuers, Issuers):
+        issuers.close()
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:
@@ -133,9 +151,36 @@ def _ready(url: str, ready_file: Path | None, on_ready: Callable[[str], None]) -
     on_ready(url)
 
 
-def _origin(host: str, listener: socket.socket) -> str:
+def _secured(settings: ServerSettings) -> dict[str, Any]:
+    """Return what uvicorn takes for TLS; nothing without a certificate."""
+    if settings.tls_cert is None and settings.tls_key is None:
+        return {}
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise ListenError("--tls-cert and --tls-key go together; name both")
+    try:  # here, so that what is wrong with them is told in one line
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            settings.tls_cert, settings.tls_key, password=""
+        )
+    except (OSError, ValueError) as error:
+        raise ListenError(
+            f"cannot use {settings.tls_cert} with {settings.tls_key}: {error}; both are PEM files, "
+            "the key is the certificate's, and it is not encrypted"
+        ) from error
+    return {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(settings.tls_key)}
+
+
+def _without_token(record: logging.LogRecord) -> bool:
+    # uvicorn logs (client, method, path, version, status); the path may begin with a secret.
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            _TOKEN.sub("/t/***", each) if isinstance(each, str) else each for each in record.args
+        )
+    return True
+
+
+def _origin(host: str, listener: socket.socket, scheme: str) -> str:
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
+    return f"{scheme}://{shown}:{listener.getsockname()[1]}"
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

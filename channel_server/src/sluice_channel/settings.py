@@ -9,6 +9,8 @@ NAME_VARIABLE = "SLUICE_CHANNEL_NAME"
 HOST_VARIABLE = "SLUICE_CHANNEL_HOST"
 PORT_VARIABLE = "SLUICE_CHANNEL_PORT"
 ACCEL_VARIABLE = "SLUICE_CHANNEL_ACCEL_PREFIX"
+TLS_CERT_VARIABLE = "SLUICE_CHANNEL_TLS_CERT"
+TLS_KEY_VARIABLE = "SLUICE_CHANNEL_TLS_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +25,6 @@ class ServerSettings:
     access_log: bool = False
     grace: float = 10.0  # seconds for downloads under way when the server is stopped
     accel_prefix: str | None = None  # where a proxy in front has the blobs; it sends package files then
+    everyone: bool = False  # on this machine may do everything without a token
+    tls_cert: Path | None = None  # PEM, with the certificates between it and the root
+    tls_key: Path | None = None  # PEM

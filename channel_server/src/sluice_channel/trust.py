@@ -32,11 +32,11 @@ class TrustError(ChannelError):
 def github(repository: str, workflow: str | None, environment: str | None, ref: str | None) -> dict[str, str]:
     """Return what GitHub's token of a workflow must claim; `workflow` is a file in .github/workflows."""
     _fits(_REPOSITORY, repository, "a repository is OWNER/NAME")
-    claims = {"repository": repository}
+    demanded = {"repository": repository}
     if workflow is not None:
         _fits(_FILE, workflow, "a workflow is the name of a file in .github/workflows")
-        claims["workflow_ref"] = f"{repository}/.github/workflows/{workflow}@*"
-    return _further(claims, environment, ref)
+        demanded["workflow_ref"] = f"{repository}/.github/workflows/{workflow}@*"
+    return _further(demanded, environment, ref)
 
 
 def gitlab(
@@ -44,14 +44,19 @@ def gitlab(
 ) -> dict[str, str]:
     """Return what GitLab's token of a job must claim; `config` is the file of its pipeline."""
     _fits(_PROJECT, project, "a project is GROUP/NAME")
-    claims = {"project_path": project}
+    demanded = {"project_path": project}
     if config is not None:
         _fits(_FILE, config, "a pipeline's file is a path such as .gitlab-ci.yml")
-        claims["ci_config_ref_uri"] = f"{urlsplit(issuer).netloc}/{project}//{config}@*"
-    return _further(claims, environment, ref)
+        demanded["ci_config_ref_uri"] = f"{urlsplit(issuer).netloc}/{project}//{config}@*"
+    return _further(demanded, environment, ref)
 
 
-def check(issuer: str, claims: Mapping[str, str]) -> None:
+def claims(environment: str | None, ref: str | None) -> dict[str, str]:
+    """Return what any issuer's token must claim."""
+    return _further({}, environment, ref)
+
+
+def check(issuer: str, demanded: Mapping[str, str]) -> None:
     """Look whether a publisher is described well enough to be trusted.
 
     Raises:
@@ -62,17 +67,17 @@ def check(issuer: str, claims: Mapping[str, str]) -> None:
     near = parts.scheme == "http" and parts.hostname in LOOPBACK
     if not (parts.scheme == "https" or near) or not parts.hostname or parts.query or parts.fragment:
         raise TrustError(f"an issuer is an https address without a query, not {issuer[:200]!r}")
-    for name, value in claims.items():
+    for name, value in demanded.items():
         if not _CLAIM.fullmatch(name):
             raise TrustError(f"no name of a claim: {name[:80]!r}")
         if not (0 < len(value) <= _LONGEST and value.isprintable()):
             raise TrustError(f"the claim {name} needs a value of 1 to {_LONGEST} printable characters")
-    if not any(claims.get(name, "*").strip("*") for name in _NAMED_BY):
+    if not any(demanded.get(name, "*").strip("*") for name in _NAMED_BY):
         raise TrustError(f"the claims name no repository; demand one of {', '.join(sorted(_NAMED_BY))}")
 
 
 def matching(
-    publishers: Sequence[Publisher], audiences: Sequence[str], claims: Mapping[str, Any]
+    publishers: Sequence[Publisher], audiences: Sequence[str], claimed: Mapping[str, Any]
 ) -> list[Publisher]:
     """Return the publishers, all of them of the claims' issuer, that signed claims fit."""
     return [
@@ -80,20 +85,20 @@ def matching(
         for each in publishers
         if each.audience in audiences
         and each.claims
-        and all(_is(claims.get(name), pattern) for name, pattern in each.claims.items())
+        and all(_is(claimed.get(name), pattern) for name, pattern in each.claims.items())
     ]
 
 
-def _is(claimed: object, pattern: str) -> bool:
-    return isinstance(claimed, str) and matches(pattern, claimed)
+def _is(value: object, pattern: str) -> bool:
+    return isinstance(value, str) and matches(pattern, value)
 
 
-def _further(claims: dict[str, str], environment: str | None, ref: str | None) -> dict[str, str]:
+def _further(demanded: dict[str, str], environment: str | None, ref: str | None) -> dict[str, str]:
     if environment is not None:
-        claims["environment"] = environment
+        demanded["environment"] = environment
     if ref is not None:
-        claims["ref"] = ref
-    return claims
+        demanded["ref"] = ref
+    return demanded
 
 
 def _fits(pattern: re.Pattern[str], text: str, advice: str) -> None:

@@ -13,6 +13,7 @@ from sluice.cli.console import out, print_json, progress
 from sluice.cli.options import Json
 from sluice_channel import settings
 from sluice_channel.cli import exchange
+from sluice_channel.cli import tokens as access
 from sluice_channel.cli.envs import envs
 from sluice_channel.cli.mirror import mirror
 from sluice_channel.cli.register import register
@@ -106,6 +107,24 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    everyone: Annotated[
+        bool,
+        typer.Option(
+            "--open", help="Let every program on this machine publish without a token; only on 127.0.0.1."
+        ),
+    ] = False,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=settings.TLS_CERT_VARIABLE,
+            help="Certificate chain (PEM), to serve https.",
+            show_default=False,
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(envvar=settings.TLS_KEY_VARIABLE, help="Its key (PEM).", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve a channel directory over HTTP until SIGTERM or Ctrl-C.
@@ -123,7 +142,19 @@ def serve(
         sys.stdout.flush()  # whoever started it may read a pipe
 
     run_server(
-        settings.ServerSettings(directory, name, host, port, ready_file, access_log, grace, accel_prefix),
+        settings.ServerSettings(
+            directory,
+            name,
+            host,
+            port,
+            ready_file,
+            access_log,
+            grace,
+            accel_prefix,
+            everyone,
+            tls_cert,
+            tls_key,
+        ),
         ready,
     )
 
@@ -136,3 +167,7 @@ app.command("patch")(exchange.patch)
 app.command("notices")(exchange.notices)
 app.add_typer(envs, name="envs")
 app.add_typer(vulnerabilities, name="vulnerabilities")
+app.add_typer(access.token, name="token")
+app.add_typer(access.publisher, name="publisher")
+app.command("audit")(access.audit)
+app.command("visibility")(access.visibility)

@@ -63,6 +63,10 @@ class Gate:
     told: Buckets = field(default_factory=lambda: Buckets(_LINES, _LINE_EVERY))
     told_of_all: Buckets = field(default_factory=lambda: Buckets(_ALL_LINES, _LINE_EVERY, 1))
 
+    def may_tell(self, who: str, now: int) -> bool:
+        """Count a line about a denied request, and tell whether the audit log has room for it."""
+        return self.told.take(who, now) and self.told_of_all.take("", now)
+
 
 def reading(request: Request, site: Site, channel: str) -> View:
     """Return what a request may see of a channel.
@@ -247,7 +251,7 @@ def _deny(request: Request, site: Site, what: str, channel: str = "") -> None:
     if session.told:
         return
     session.told = True
-    if gate.told.take(client(session.actor.address), now) and gate.told_of_all.take("", now):
+    if gate.may_tell(client(session.actor.address), now):
         audit.record(site.ledger, session.actor, audit.DENIED, now=now, channel=channel, detail=what)
 
 

@@ -1,0 +1,366 @@
+"""`sluice channel token`, `publisher`, `audit` and `visibility`: who may do what, and who did what."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from sluice.cli.console import err, out, print_json
+from sluice.cli.options import Json
+from sluice.digest import Digest
+from sluice_channel import audit as audit_log
+from sluice_channel import tokens, trust
+from sluice_channel.errors import ChannelError
+from sluice_channel.keyring import Publisher
+from sluice_channel.ledger import Sealed, walk
+from sluice_channel.routes.tokens import audience_of, described
+from sluice_channel.scope import Scope
+from sluice_channel.site import Site, open_site
+
+_DAY = 86_400_000  # ms
+
+token = typer.Typer(help="Make, list and revoke the tokens of a server.", no_args_is_help=True)
+publisher = typer.Typer(help="Trust workflows elsewhere to publish.", no_args_is_help=True)
+
+_Root = Annotated[
+    Path, typer.Argument(help="The server's folder, which holds its catalogue.", show_default=False)
+]
+_SCOPE = (
+    "ACTION:CHANNELS[:PACKAGES], ACTION one of read, publish, admin; * stands for any characters. "
+    "read:main, publish:team-*:torch-*, publish:main:env:*, admin:*"
+)
+
+
+class Visibility(StrEnum):
+    """Who may know of a channel."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+@token.command("add")
+def add_token(
+    root: _Root,
+    name: Annotated[str, typer.Argument(help="What it is for, such as 'release job'.", show_default=False)],
+    scopes: Annotated[list[str], typer.Argument(help=_SCOPE, show_default=False)],
+    days: Annotated[
+        int, typer.Option(help="Days until it expires; 0: when it is revoked.", min=0, max=36500)
+    ] = 365,
+    json: Json = False,
+) -> None:
+    """Make a token and show it, this once: only its digest is kept.
+
+    Each action contains the ones before it. In an address the token is spelled with `-` in place of `_`, as
+    conda and mamba read no `_` there.
+
+    Example: sluice channel token add /srv/sluice 'release job' publish:main --days 90
+    """
+    parsed = [Scope.parse(text) for text in scopes]
+    with _opened(root) as site:
+        made, secret = tokens.make(
+            site.keyring,
+            site.ledger,
+            audit_log.local(),
+            name,
+            parsed,
+            now=site.now(),
+            lifetime=days * _DAY if days else None,
+        )
+    if json:
+        print_json({"token": described(made), "secret": secret, "in_url": tokens.in_url(secret)})
+        return
+    out.print(secret, markup=False)
+    until = f"until {_day(made.expires_at)}" if made.expires_at else "until it is revoked"
+    err.print(f"{made.identity}  {' '.join(map(str, made.scopes))}  {until}", markup=False)
+    err.print(f"in an address: http://HOST/t/{tokens.in_url(secret)}/CHANNEL", markup=False)
+    err.print("This is shown once; keep it as you keep a password.")
+
+
+@token.command("list")
+def list_tokens(root: _Root, json: Json = False) -> None:
+    """List tokens with what they allow and when they were last used.
+
+    Example: sluice channel token list /srv/sluice
+    """
+    with _opened(root) as site:
+        found, now = site.keyring.tokens(), site.now()
+    if json:
+        print_json({"tokens": [described(each) for each in found]})
+        return
+    rows = [
+        (
+            each.identity,
+            each.name,
+            " ".join(map(str, each.scopes)),
+            "revoked" if each.revoked_at else "valid" if each.valid(now) else "expired",
+            _day(each.expires_at) if each.expires_at else "",
+            _time(each.used_at) if each.used_at else "never",
+        )
+        for each in found
+    ]
+    _show(("id", "name", "scopes", "", "expires", "last used"), rows, "no tokens")
+
+
+@token.command("revoke")
+def revoke_token(
+    root: _Root,
+    identity: Annotated[str, typer.Argument(help="Its id, as `list` shows it.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Let a token be of no use from now on; a running server knows at once.
+
+    Example: sluice channel token revoke /srv/sluice 151d7d5c68f0
+    """
+    with _opened(root) as site:
+        gone = tokens.revoke(site.keyring, site.ledger, audit_log.local(), identity, now=site.now())
+    if json:
+        print_json({"token": described(gone)})
+    else:
+        out.print(f"{gone.identity}  {gone.name}  revoked {_time(gone.revoked_at or 0)}", markup=False)
+
+
+@publisher.command("add")
+def add_publisher(
+    root: _Root,
+    scope: Annotated[
+        str, typer.Argument(help="What it may do: publish:CHANNELS[:PACKAGES].", show_default=False)
+    ],
+    github: Annotated[
+        str | None, typer.Option(help="A repository on GitHub: OWNER/NAME.", show_default=False)
+    ] = None,
+    gitlab: Annotated[
+        str | None, typer.Option(help="A project on GitLab: GROUP/NAME.", show_default=False)
+    ] = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option(
+            help="The workflow's file: release.yml on GitHub, .gitlab-ci.yml on GitLab.", show_default=False
+        ),
+    ] = None,
+    environment: Annotated[
+        str | None, typer.Option(help="The environment that the job runs in.", show_default=False)
+    ] = None,
+    ref: Annotated[
+        str | None,
+        typer.Option(
+            help="The branch or tag: refs/heads/main on GitHub, main on GitLab; * is allowed.",
+            show_default=False,
+        ),
+    ] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(help="A further claim, NAME=VALUE; repeat it.", show_default=False)
+    ] = None,
+    issuer: Annotated[
+        str | None,
+        typer.Option(help="Who signs; GitHub's or GitLab's own unless you run one.", show_default=False),
+    ] = None,
+    audience: Annotated[
+        str | None,
+        typer.Option(
+            help="For whom it is signed; this server's own, /api/v1/oidc/audience, unless named.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Trust a workflow to publish, without a secret: its signed claims are exchanged for a token of 15 minutes.
+
+    Example: sluice channel publisher add /srv/sluice publish:main:torch-* --github acme/torch --workflow release.yml
+    """
+    if (github is not None) + (gitlab is not None) > 1:
+        raise ChannelError("name one of --github and --gitlab")
+    if github is not None:
+        issuer = issuer or trust.GITHUB
+        claims = trust.github(github, workflow, environment, ref)
+    elif gitlab is not None:
+        issuer = issuer or trust.GITLAB
+        claims = trust.gitlab(gitlab, issuer, workflow, environment, ref)
+    elif issuer is None or workflow is not None:
+        raise ChannelError("name --github or --gitlab, or --issuer with --claim")
+    else:
+        claims = trust.claims(environment, ref)
+    for each in claim or ():
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise ChannelError(f"a claim is NAME=VALUE, not {each[:80]!r}")
+        claims[name] = value
+    trust.check(issuer, claims)
+    with _opened(root) as site:
+        made = Publisher(
+            secrets.token_hex(6),
+            issuer,
+            audience or audience_of(site),
+            claims,
+            Scope.parse(scope),
+            site.now(),
+        )
+        tokens.trust(site.keyring, site.ledger, audit_log.local(), made)
+    if json:
+        print_json(_told(made))
+    else:
+        out.print(f"{made.identity}  {made.scope}  {_claims(made)}  audience {made.audience}", markup=False)
+
+
+@publisher.command("list")
+def list_publishers(root: _Root, json: Json = False) -> None:
+    """List the workflows that are trusted.
+
+    Example: sluice channel publisher list /srv/sluice
+    """
+    with _opened(root) as site:
+        found = site.keyring.publishers()
+    if json:
+        print_json({"publishers": [_told(each) for each in found]})
+        return
+    rows = [(each.identity, str(each.scope), each.issuer, _claims(each), each.audience) for each in found]
+    _show(("id", "scope", "issuer", "claims", "audience"), rows, "no trusted publishers")
+
+
+@publisher.command("remove")
+def remove_publisher(
+    root: _Root,
+    identity: Annotated[str, typer.Argument(help="Its id, as `list` shows it.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Trust a workflow no more; the tokens that it holds are revoked.
+
+    Example: sluice channel publisher remove /srv/sluice 5f0c2d1e7a90
+    """
+    with _opened(root) as site:
+        gone = tokens.distrust(site.keyring, site.ledger, audit_log.local(), identity, now=site.now())
+    if json:
+        print_json(_told(gone))
+    else:
+        out.print(f"{gone.identity}  {_claims(gone)}  removed", markup=False)
+
+
+def audit(
+    root: _Root,
+    last: Annotated[int, typer.Option(help="Lines to show, the newest; 0: all.", min=0)] = 50,
+    known: Annotated[
+        str | None,
+        typer.Option(help="A digest that was shown before: it must still be in the log.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show who did what, and verify that no line was changed, taken out or put in; status 1 if one was.
+
+    Each line's digest is over the line and the digest before it. Lines cut off at the end leave a log that
+    fits: note the last digest elsewhere now and then, and give it as --known.
+
+    Example: sluice channel audit /srv/sluice --last 20
+    """
+    head = Digest(known) if known else None
+    with _opened(root) as site:
+        verdict = audit_log.verify(site.ledger, head)
+        shown = site.ledger.last(last) if last else walk(site.ledger)
+        if json:
+            print_json(
+                {
+                    "lines": verdict.lines,
+                    "head": verdict.head.hex if verdict.head else None,
+                    "problem": verdict.problem or None,
+                    "log": [_line(sealed) for sealed in shown],
+                }
+            )
+        else:
+            for sealed in shown:
+                out.print(_text(sealed), markup=False)
+    if verdict.problem:
+        raise ChannelError(f"the audit log was changed: {verdict.problem}")
+    if not json:
+        err.print(f"{verdict.lines} lines, each after the other; the last is {verdict.head or 'none'}")
+
+
+def visibility(
+    root: _Root,
+    channel: Annotated[str, typer.Argument(help="The channel, or CHANNEL/label/LABEL.", show_default=False)],
+    who: Annotated[Visibility, typer.Argument(help="Who may know of it.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Let a channel be read by everyone, or be there only for who has a token to read it.
+
+    The labels of a private channel are private. Example: sluice channel visibility /srv/sluice main private
+    """
+    with _opened(root) as site:
+        site.catalogue.set_private(channel, private=who is Visibility.PRIVATE)
+    if json:
+        print_json({"channel": channel, "private": who is Visibility.PRIVATE})
+    else:
+        out.print(f"{channel}  {who}", markup=False)
+
+
+@contextmanager
+def _opened(root: Path) -> Iterator[Site]:
+    site = open_site(root)
+    try:
+        yield site
+    finally:
+        site.close()
+
+
+def _show(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) -> None:
+    if not rows:
+        out.print(nothing)
+        return
+    table = Table(*head, box=None, header_style="dim", pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    out.print(table)
+
+
+def _told(each: Publisher) -> dict[str, Any]:
+    return {
+        "id": each.identity,
+        "issuer": each.issuer,
+        "audience": each.audience,
+        "claims": dict(each.claims),
+        "scope": str(each.scope),
+        "created_at": each.created_at,
+    }
+
+
+def _claims(each: Publisher) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(each.claims.items()))
+
+
+def _line(sealed: Sealed) -> dict[str, Any]:
+    line = sealed.line
+    return {
+        "number": sealed.number,
+        "at": line.at,
+        "who": line.who,
+        "name": line.name,
+        "address": line.address,
+        "action": line.action,
+        "channel": line.channel,
+        "package": line.package,
+        "generation": line.generation,
+        "detail": line.detail,
+        "digest": sealed.digest.hex,
+    }
+
+
+def _text(sealed: Sealed) -> str:
+    line = sealed.line
+    where = f"{line.channel}@{line.generation}" if line.generation is not None else line.channel
+    who = " ".join(filter(None, (line.who, line.name and f"({line.name})", line.address)))
+    words = (str(sealed.number), _time(line.at), who, line.action, where, line.package, line.detail)
+    return "  ".join(filter(None, words))
+
+
+def _time(ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
+
+
+def _day(ms: int) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(ms / 1000))
