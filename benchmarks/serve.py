@@ -1,0 +1,352 @@
+"""Serve one channel three ways in one run: this server alone, nginx alone, and nginx in front of this server.
+
+nginx alone serves a static export of the same packages. Each is asked for a large package, for 304 answers and
+for shards, and py-rattler solves through it, cold and warm. Then 64 readers ask for shards, alone and while
+16 publishers publish; every answer is checked: it is whole, and has the digest that the index names it by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import multiprocessing
+import os
+import pwd
+import random
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+import msgpack
+import zstandard
+from rattler import Gateway, MatchSpec, Subdir, solve
+
+import channels
+from harness import Figure, main, spread
+from publish import names, newcomers, served
+from sluice.testing import File, TinyPackage
+from sluice_channel.resource import SHARDS
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ROOT / "deploy" / "nginx" / "sluice.conf"
+LARGE = 130_000_000  # bytes
+ALONE = 0.45  # of nginx's throughput
+BEHIND = 0.95
+SLOWER = 3.0  # times the idle p99
+READERS, PUBLISHERS = 64, 16
+PAUSE = 0.1  # seconds between two requests of a reader or a publisher
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to get at the channel."""
+
+    name: str
+    url: str  # of the channel
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def large(folder: Path) -> Path:
+    """Write a package that does not compress."""
+    content = File(random.Random(0).randbytes(LARGE))
+    return TinyPackage("large", files={"share/large": content}, subdir=channels.SUBDIR, noarch=None).write(
+        folder
+    )
+
+
+@contextmanager
+def nginx(scratch: Path, name: str, configured: Callable[[int], str]) -> Iterator[int]:
+    """Run nginx with what stands inside of `http`, made for the port that is given."""
+    port = free_port()
+    folder = scratch / f"nginx-{name}"
+    (folder / "temp").mkdir(parents=True)
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/temp/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes auto;\n"
+        f"user {_me()};\nevents {{ worker_connections 1024; }}\n"
+        f"http {{ access_log off; keepalive_requests 100000;\n{temporary}"
+        f"{configured(port)}\n}}\n"
+    )
+    process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)])
+    try:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        else:
+            raise SystemExit(f"nginx did not start; see {folder}/error.log")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _me() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def alone(folder: Path, port: int) -> str:
+    """Configure nginx for a static export."""
+    return f"sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{port}; root {folder}; }}"
+
+
+def in_front(inner: str, site: Path, port: int) -> str:
+    """Configure nginx as shipped, in front of a server."""
+    text = SHIPPED.read_text()
+    for shipped, ours in (
+        ("server 127.0.0.1:8710;", f"server {inner.split('/')[2]};"),
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("alias /srv/sluice/blobs/;", f"alias {site}/blobs/;"),
+    ):
+        if text.count(shipped) != 1:
+            raise SystemExit(f"{SHIPPED} no longer says {shipped!r} once")
+        text = text.replace(shipped, ours)
+    return text
+
+
+def throughput(url: str) -> float:
+    """Download once with curl; return bytes per second."""
+    done = subprocess.run(
+        ["curl", "--silent", "--fail", "--output", "/dev/null", "--write-out", "%{speed_download}", url],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return float(done.stdout)
+
+
+def rate(
+    url: str, scratch: Path, seconds: float, *, etag: str | None = None, paths: list[str] | None = None
+) -> float:
+    """Ask over 16 connections with wrk; return answers per second."""
+    command = ["wrk", "-t1", "-c16", f"-d{seconds:g}s", url]
+    if etag:
+        command += ["-H", f"If-None-Match: {etag}"]
+    if paths:
+        listed = ",".join(f'"{path}"' for path in paths)
+        script = scratch / "paths.lua"
+        script.write_text(
+            f"local p={{{listed}}}\nlocal i=0\n"
+            "request=function() i=i%#p+1 return wrk.format('GET', p[i]) end\n"
+        )
+        command += ["-s", str(script)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    if "Non-2xx" in output:
+        raise SystemExit(f"{url}: {output}")
+    found = re.search(r"Requests/sec:\s+([0-9.]+)", output)
+    assert found
+    return float(found[1])
+
+
+def solving(url: str, cache: Path) -> float:
+    """Solve for one package with a gateway of its own; return the seconds."""
+    begun = time.perf_counter()
+
+    async def once() -> None:
+        gateway = Gateway(cache_dir=cache)
+        await solve(
+            [url],
+            [MatchSpec("bench-1")],
+            gateway=gateway,
+            platforms=[Subdir(channels.SUBDIR), Subdir("noarch")],
+        )
+
+    asyncio.run(once())
+    return time.perf_counter() - begun
+
+
+def compared(
+    name: str, unit: str, ask: Callable[[Way], float], ways: list[Way], rounds: int,
+    targets: dict[str, float] | None = None,
+) -> list[Figure]:  # fmt: skip
+    """Ask every way in turns; nginx alone, the last, is the peer of the others."""
+    taken: dict[str, list[float]] = {way.name: [] for way in ways}
+    for number in range(rounds):
+        for way in ways if number % 2 else reversed(ways):
+            taken[way.name].append(ask(way))
+    peer = ways[-1].name
+    return [
+        Figure(
+            f"{name}, {way.name}", statistics.median(taken[way.name]), unit, peer=peer,
+            peer_value=statistics.median(taken[peer]),
+            spread=spread(a / b for a, b in zip(taken[way.name], taken[peer], strict=True)),
+            target=(targets or {}).get(way.name), bound="ratio", better="higher" if "/s" in unit else "lower",
+        )
+        for way in ways[:-1]
+    ]  # fmt: skip
+
+
+def publishers(url: str, packages: list[Path], done: str) -> None:
+    """Publish everything from 16 clients at once, then write how many were accepted."""
+    origin, _, channel = url.rpartition("/")
+
+    async def one(queue: list[Path]) -> int:
+        accepted = 0
+        async with httpx.AsyncClient(base_url=origin, timeout=60) as client:
+            while queue:
+                path = queue.pop()
+                content = path.read_bytes()
+                sha256 = hashlib.sha256(content).hexdigest()
+                (await client.put(f"/api/v1/uploads/{sha256}", content=content)).raise_for_status()
+                body = {"sha256": sha256, "filename": path.name}
+                answer = await client.post(f"/api/v1/channels/{channel}/packages", json=body)
+                accepted += answer.raise_for_status().status_code == httpx.codes.CREATED
+                await asyncio.sleep(PAUSE)
+        return accepted
+
+    async def everyone() -> int:
+        return sum(await asyncio.gather(*(one(packages) for _ in range(PUBLISHERS))))
+
+    Path(done).write_text(str(asyncio.run(everyone())))
+
+
+async def readers(url: str, until: Callable[[], bool]) -> list[float]:
+    """Read from 64 clients at once; return the seconds that each shard took.
+
+    Raises:
+        SystemExit: an answer is not what the index names.
+
+    """
+    taken: list[float] = []
+
+    async def one(seed: int) -> None:
+        chosen = random.Random(seed)
+        async with httpx.AsyncClient(timeout=60) as client:
+            while not until():
+                answer = await client.get(f"{url}/{channels.SUBDIR}/{SHARDS}")
+                shards = names(answer.raise_for_status().content)
+                for name in chosen.sample(sorted(shards), 3):
+                    begun = time.perf_counter()
+                    shard = await client.get(f"{url}/{channels.SUBDIR}/{shards[name].hex()}.msgpack.zst")
+                    taken.append(time.perf_counter() - begun)
+                    if hashlib.sha256(shard.raise_for_status().content).digest() != shards[name]:
+                        raise SystemExit(f"the shard of {name} is not what the index names")
+                    await asyncio.sleep(PAUSE)
+
+    await asyncio.gather(*(one(seed) for seed in range(READERS)))
+    return taken
+
+
+def crowd(url: str, scratch: Path, size: int, seconds: float) -> list[Figure]:
+    """Measure shards among readers alone, then among readers and publishers; nothing may be lost or torn."""
+    end = time.monotonic() + seconds
+    idle = asyncio.run(readers(url, lambda: time.monotonic() > end))
+    packages = newcomers(scratch / "crowd", size, size)
+    done = scratch / "published"
+    process = multiprocessing.get_context("spawn").Process(target=publishers, args=(url, packages, str(done)))
+    process.start()
+    loaded = asyncio.run(readers(url, lambda: not process.is_alive()))
+    process.join()
+    if process.exitcode or int(done.read_text()) != len(packages):
+        raise SystemExit("a publish was refused")
+    index = names(httpx.get(f"{url}/{channels.SUBDIR}/{SHARDS}").content)
+    for path in packages:
+        shard = httpx.get(f"{url}/{channels.SUBDIR}/{index[path.name.rsplit('-', 2)[0]].hex()}.msgpack.zst")
+        packed = zstandard.ZstdDecompressor().decompress(shard.raise_for_status().content)
+        if path.name not in msgpack.unpackb(packed)["packages.conda"]:
+            raise SystemExit(f"{path.name} was accepted and is not there")
+    return [
+        Figure(f"shards, p99 among {READERS} readers and {PUBLISHERS} publishers", _p99(loaded) * 1e3, "ms",
+               peer="readers alone", peer_value=_p99(idle) * 1e3, target=SLOWER, bound="ratio"),
+        Figure("publishes accepted and found", len(packages), ""),
+    ]  # fmt: skip
+
+
+def _p99(samples: list[float]) -> float:
+    return statistics.quantiles(samples, n=100)[98]
+
+
+def measure(arguments: argparse.Namespace) -> list[Figure]:
+    """Make the channel, start the three servers, ask."""
+    if missing := [program for program in ("nginx", "wrk", "curl") if not shutil.which(program)]:
+        raise SystemExit(
+            f"not found: {', '.join(missing)}; install them (Debian: the packages of those names)"
+        )
+    with tempfile.TemporaryDirectory(prefix="serve-", dir=arguments.scratch) as folder:
+        scratch = Path(folder)
+        scratch.chmod(0o755)  # nginx's workers may be another user's
+        site, packages, static = scratch / "site", scratch / "packages", scratch / "static"
+        channels.directory(packages, arguments.size)
+        path = large(packages)
+        sluice = [sys.executable, "-m", "sluice", "channel"]
+        for command in (["import", str(site), str(packages)], ["export", str(site), str(static / "main")]):
+            subprocess.run([*sluice, *command], check=True, stdout=subprocess.DEVNULL)
+        with (
+            served(site) as (url, _),
+            served(site, "--accel-prefix", "/_blobs/") as (inner, _),
+            nginx(scratch, "static", partial(alone, static)) as static_port,
+            nginx(scratch, "front", partial(in_front, inner, site)) as front_port,
+        ):
+            ways = [
+                Way("alone", url),
+                Way("behind nginx", f"http://127.0.0.1:{front_port}/main"),
+                Way("nginx", f"http://127.0.0.1:{static_port}/main"),
+            ]
+            return figures(arguments, scratch, ways, path.name) + crowd(
+                url, scratch, arguments.publishes, arguments.seconds
+            )
+
+
+def figures(arguments: argparse.Namespace, scratch: Path, ways: list[Way], filename: str) -> list[Figure]:
+    """Compare the three ways."""
+    index = {way.name: httpx.get(f"{way.url}/{channels.SUBDIR}/{SHARDS}") for way in ways}
+    shards = {
+        name: [
+            f"/main/{channels.SUBDIR}/{digest.hex()}.msgpack.zst" for digest in names(answer.content).values()
+        ][:200]
+        for name, answer in index.items()
+    }
+    made = iter(range(1_000_000))
+
+    def cold(way: Way) -> float:
+        return solving(way.url, scratch / f"cache-{next(made)}")
+
+    def warm(way: Way) -> float:
+        return solving(way.url, scratch / f"cache-{way.name}")
+
+    for way in ways:
+        warm(way)
+    seconds = arguments.seconds
+    return [
+        *compared(f"{LARGE / 1e6:.0f} MB package", "B/s", lambda way: throughput(f"{way.url}/{channels.SUBDIR}/{filename}"),
+                  ways, arguments.rounds, {"alone": ALONE, "behind nginx": BEHIND}),
+        *compared("304 of the shards' index", "1/s",
+                  lambda way: rate(f"{way.url}/{channels.SUBDIR}/{SHARDS}", scratch, seconds,
+                                   etag=index[way.name].headers["etag"]), ways, 3),
+        *compared("shards", "1/s", lambda way: rate(way.url, scratch, seconds, paths=shards[way.name]), ways, 3),
+        *compared("solve, cold", "s", cold, ways, arguments.rounds),
+        *compared("solve, warm", "s", warm, ways, arguments.rounds),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", type=int, default=1_000, help="packages in the channel")
+    parser.add_argument("--rounds", type=int, default=7, help="downloads and solves of each")
+    parser.add_argument("--seconds", type=float, default=5, help="of each load")
+    parser.add_argument("--publishes", type=int, default=320, help="by the 16 publishers together")
+    parser.add_argument("--scratch", type=Path, default=None, help="a folder on the disk to be measured")
+    sys.exit(main("serve", measure, parser))
