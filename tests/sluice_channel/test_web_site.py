@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from sluice.digest import Digest
 from sluice.lock import Lock
 from sluice_channel import lockfiles
+from sluice_channel.address import View
 from sluice_channel.addressing import address_of
 from sluice_channel.app import create_site_app
 from sluice_channel.contents import members
@@ -328,13 +329,13 @@ def guarded(filled, monkeypatch):
     for name in ("secret", "main/label/lurking"):
         catalogue.create(name, private=True, now=NOW)
         catalogue.change(name, [Publish(catalogue.family("main", "linux-64", "app")[0].package)], now=NOW)
-    real = frame.reading
 
     def reading(request, site, channel):
-        view = real(request, site, channel)
-        if site.catalogue.channel(view.channel).private and not address_of(request.scope).token:
-            raise NoChannelError(f"there is no channel {view.channel!r}")
-        return view
+        address = address_of(request.scope)
+        name = f"{channel}/label/{address.label}" if address.label else channel
+        if catalogue.channel(name).private and not address.token:
+            raise NoChannelError(f"there is no channel {name!r}")
+        return View(name, address.at, address.days)
 
     monkeypatch.setattr(frame, "reading", reading)
     return filled
