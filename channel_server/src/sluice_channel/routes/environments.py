@@ -137,6 +137,8 @@ class _Waiting:
                 return answer
             if not await _unless_gone(request, self.watch.changed(view.channel, name, stamp, left)):
                 return answer
+            if hasattr(request.state, "caller"):
+                del request.state.caller  # the token may have been revoked meanwhile
 
     def _look(
         self, request: Request, channel: str, name: str, which: str | None

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from sluice_channel import registration, versions
 from sluice_channel.addressing import address_of
 from sluice_channel.errors import RegistrationError
-from sluice_channel.routes.access import publishing
+from sluice_channel.routes.access import identify, publishing
 from sluice_channel.routes.enquiry import Name, body, origin, text
 from sluice_channel.site import Site
 from sluice_channel.watch import Watch
@@ -49,16 +49,17 @@ def _register(
         text(document, "lock").encode("utf-8", "surrogatepass"),
         form=text(document, "format") if document.get("format") is not None else None,
         addresses=(base, *_addresses(document, channel)),
-        by=_who(request),
+        by=_who(request, site),
     )
     version, changed = site.registry.register(view.channel, checked.registration, now=site.now())
     told = versions.summary(version, base + address_of(request.scope).below)
     return changed, told | registration.told(checked, changed=changed)
 
 
-def _who(request: Request) -> str:
-    """Return the name of whom the request is from, where that is known."""
-    return str(getattr(request.state, "who", ""))[:200]
+def _who(request: Request, site: Site) -> str:
+    """Return the name of the token that a request brought."""
+    caller = identify(request, site)
+    return caller.actor.name[:200] if caller else ""
 
 
 def _addresses(document: dict[str, Any], channel: str) -> tuple[str, ...]:
