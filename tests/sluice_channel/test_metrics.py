@@ -10,14 +10,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sluice.digest import Digest
-from sluice_channel.address import View
+from sluice_channel import tokens
 from sluice_channel.app import create_site_app
+from sluice_channel.audit import Actor
 from sluice_channel.entry import Package, Patch, Publish, Unyank, Yank, canonical
-from sluice_channel.errors import NoChannelError, NoPackageError, UnauthorizedError
+from sluice_channel.errors import NoPackageError
 from sluice_channel.measuring import Measuring, measured
 from sluice_channel.metrics import Metrics
-from sluice_channel.routes import frame
-from sluice_channel.routes import metrics as metrics_route
+from sluice_channel.scope import Scope
 from sluice_channel.site import open_site
 
 
@@ -29,12 +29,12 @@ def site(tmp_path):
     made.close()
 
 
-def ask(app, *paths, client="127.0.0.1", method="GET", headers=None):
+def ask(app, *paths, client="127.0.0.1", method="GET", headers=None, base="http://127.0.0.1:8710"):
     """Ask for some paths and return the last answer."""
 
     async def run():
         transport = httpx.ASGITransport(app, client=(client, 1), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://channel.example") as http:
+        async with httpx.AsyncClient(transport=transport, base_url=base) as http:
             return [await http.request(method, path, headers=headers) for path in paths][-1]
 
     return asyncio.run(run())
@@ -152,35 +152,35 @@ def test_strangers_find_nothing(site):
         {"headers": {"Forwarded": "for=192.0.2.7"}},
         {"headers": {"X-Real-IP": "127.0.0.1"}},
         {"client": "no address"},
+        {"base": "http://rebound.example"},
     ):
         answer = ask(app, "/metrics", **options)
         assert (answer.status_code, answer.json()) == (404, {"error": "there is nothing here"})
     assert ask(app, "/metrics", client="::1").status_code == 200
 
 
-def test_administrators_see_metrics_and_private_channels_only_who_may_read_them(site, monkeypatch):
+def test_only_who_administers_the_server_sees_metrics_from_afar(site):
     site.catalogue.create("secret", private=True, now=1)
-
-    def reading(request, site, channel):
-        view = View(channel)
-        if site.catalogue.channel(channel).private and "x-api-key" not in request.headers:
-            raise NoChannelError("no")
-        return view
-
-    def administering(request, site, channel):
-        if request.headers.get("x-api-key") != "admin":
-            raise UnauthorizedError("no")
-        return reading(request, site, channel)
-
-    monkeypatch.setattr(frame, "reading", reading)
-    monkeypatch.setattr(metrics_route, "administering", administering)
+    site.catalogue.create("secret/label/dev", now=1)
     app = create_site_app(site)
+
+    def secret(*scopes):
+        parsed = [Scope.parse(each) for each in scopes]
+        return tokens.make(site.keyring, site.ledger, Actor("cli", "test"), "t", parsed, now=1)[1]
+
+    hidden = ("sluice_channel_generation", "secret"), ("sluice_channel_generation", "secret/label/dev")
     assert ("sluice_channel_generation", "main") in scrape(app)
-    assert ("sluice_channel_generation", "secret") not in scrape(app)
+    assert not any(each in scrape(app) for each in hidden)
     far = {"client": "192.0.2.7"}
-    assert ask(app, "/metrics", headers={"X-API-Key": "reader"}, **far).status_code == 404
-    answer = ask(app, "/metrics", headers={"X-API-Key": "admin"}, **far)
-    assert ("sluice_channel_generation", "secret") in samples(answer.text)
+    for scope in ("read:*", "publish:*", "admin:main"):
+        assert ask(app, "/metrics", headers={"X-API-Key": secret(scope)}, **far).status_code == 404
+    answer = ask(app, "/metrics", headers={"X-API-Key": secret("admin:*")}, **far)
+    assert all(each in samples(answer.text) for each in hidden)
+    near = samples(ask(app, "/metrics", headers={"X-API-Key": secret("read:secret*")}).text)
+    assert hidden[0] in near
+    for _ in range(30):
+        wrong = ask(app, "/metrics", headers={"X-API-Key": "slc_" + "0" * 64}, **far)
+        assert (wrong.status_code, wrong.json()) == (404, {"error": "there is nothing here"})
 
 
 def test_requests_under_way_and_those_that_fail_are_counted():

@@ -31,8 +31,3 @@ def address_of(scope: Scope) -> Address:
     """Return the address of a request that came through the middleware."""
     found = scope.get(_STATE)
     return found if isinstance(found, Address) else Address(scope["path"])
-
-
-def readdressed(scope: Scope, address: Address) -> Scope:
-    """Return a request's scope as if it had come with another address."""
-    return {**scope, _STATE: address}

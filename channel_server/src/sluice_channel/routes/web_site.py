@@ -13,7 +13,6 @@ from sluice_channel import contents, release
 from sluice_channel.addressing import address_of
 from sluice_channel.catalogue import ChannelState
 from sluice_channel.entry import Entry
-from sluice_channel.errors import NoChannelError
 from sluice_channel.links import Links, install
 from sluice_channel.pager import Pager
 from sluice_channel.routes.frame import METHODS, Frame, Number, Text, frame, readable
@@ -110,10 +109,9 @@ def _visible(request: Request, site: Site, archive: Archive) -> list[dict[str, A
     """List the channels that whoever asks may know of."""
     rows = []
     for name in dict.fromkeys(state.name.partition("/label/")[0] for state in site.catalogue.channels()):
-        try:
-            about = frame(request, site, archive, name)
-        except NoChannelError:
+        if not readable(request, site, name):
             continue
+        about = frame(request, site, archive, name)
         state = about.window.state
         rows.append(
             {
