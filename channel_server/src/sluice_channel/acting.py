@@ -24,18 +24,28 @@ class Acting:
         scope.setdefault("state", {})  # one for all copies of the scope that are made further in
         session = Session(Actor(STRANGER, address=scope["client"][0] if scope.get("client") else ""))
 
-        async def kept(message: Message) -> None:
+        async def marked(message: Message) -> None:
             if session.private and message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                # A shared cache may keep what was asked for with a token only where this does not say so.
-                lives = headers.get("Cache-Control", "no-cache").replace("public, ", "").replace("public", "")
-                headers["Cache-Control"] = lives if "no-store" in lives else f"private, {lives}".rstrip(", ")
+                headers["Cache-Control"] = kept_private(headers.get("Cache-Control", "no-cache"))
                 headers.add_vary_header("Authorization")
                 headers.add_vary_header("X-API-Key")
             await send(message)
 
         token = SESSION.set(session)
         try:
-            await self._app(scope, receive, kept)
+            await self._app(scope, receive, marked)
         finally:
             SESSION.reset(token)
+
+
+def kept_private(cache_control: str) -> str:
+    """Return how long a copy may live, kept by nobody but who asked.
+
+    A shared cache may keep what was asked for with a token where an answer says that it is public
+    (RFC 9111, 3.5).
+    """
+    lives = [each.strip() for each in cache_control.split(",")]
+    if "no-store" in lives:
+        return "no-store"
+    return ", ".join(["private", *(each for each in lives if each not in {"", "public", "private"})])

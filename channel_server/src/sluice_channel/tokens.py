@@ -72,7 +72,7 @@ def make(
             keyring.forget(now - _KEPT)
         keyring.add(token, digest(secret))
         done = "token mint" if minted_by else "token add"
-        detail = " ".join((token.identity, *map(str, token.scopes), note)).strip()
+        detail = " ".join((token.identity, repr(name), *map(str, token.scopes), note)).strip()
         audit.record(ledger, actor, done, now=now, detail=detail)
     return token, secret
 
