@@ -228,14 +228,13 @@ def test_an_empty_platform_has_valid_documents(app):
     assert (index["shards"], index["info"]["subdir"]) == ({}, "win-64")
 
 
-def test_private_channels_are_not_kept_by_proxies(app, site):
+def test_a_private_channel_is_not_there_for_strangers(app, site):
     site.catalogue.set_private("main", private=True)
-    lives = Views(site.catalogue, site.scratch, site.now)
-    assert lives.state(View("main"), "linux-64").touched == 1
-    from sluice_channel.routes.lives import Lives
-
-    assert Lives(site).unchanging(View("main")) == "private, max-age=31536000, immutable"
-    assert Lives(site).document(View("main/label/dev")) == "private, no-cache"
+    shard = site.catalogue.shards("main", "linux-64")["native"]
+    paths = [*ALL, "/main/linux-64/native-0.1-h1_0.conda", f"/main/linux-64/{shard}.msgpack.zst"]
+    for path in paths:
+        for below in ("/main/", "/main/@1/", "/main/@7d/"):
+            assert ask(app, path.replace("/main/", below)).status_code == 404, path
 
 
 def test_notices(app, site):
@@ -360,3 +359,46 @@ def test_a_record_that_dates_itself_is_dated_by_the_channel(site):
 
 def catalogue_entry(site, filename):
     return [each for each in site.catalogue.entries("main", "linux-64") if each.package.filename == filename]
+
+
+def test_readers_see_whole_generations_while_others_publish(site):
+    """Four readers and two publishers in threads: every shard that an index names is there and is what it says."""
+    import threading
+
+    views = Views(site.catalogue, site.scratch, site.now)
+    filenames = ("native-0.1-h1_0.conda", "old-3.0-0.tar.bz2")
+    running, failures = threading.Event(), []
+    running.set()
+
+    def publish(filename):
+        for number in range(40):
+            patch = Patch.of("linux-64", filename, {"note": number})
+            site.catalogue.change("main", [patch], now=site.now())
+
+    def read():
+        view, last = View("main"), 0
+        try:
+            while running.is_set():
+                state, content = views.shard_index(views.state(view, "linux-64"))
+                assert state.touched >= last
+                last = state.touched
+                for digest in unpack(content)["shards"].values():
+                    shard = views.shard(view, "linux-64", Digest(digest.hex()))
+                    assert Digest.of(shard).hex == digest.hex()
+        except Exception as error:  # noqa: BLE001 - shown below
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    publishers = [threading.Thread(target=publish, args=(filename,)) for filename in filenames]
+    for thread in (*readers, *publishers):
+        thread.start()
+    for thread in publishers:
+        thread.join()
+    running.clear()
+    for thread in readers:
+        thread.join()
+    assert failures == []
+    state, content = views.shard_index(views.state(View("main"), "linux-64"))
+    assert state.touched == 81
+    fresh = Views(site.catalogue, site.scratch, site.now)
+    assert fresh.shard_index(state)[1] == content

@@ -14,9 +14,10 @@ from sluice_channel.address import View
 from sluice_channel.addressing import address_of
 from sluice_channel.errors import RegistrationError
 from sluice_channel.registry import Version
+from sluice_channel.resource import UNCHANGING
+from sluice_channel.routes import lives
 from sluice_channel.routes.access import reading
 from sluice_channel.routes.files import Copy, send_bytes
-from sluice_channel.routes.lives import Lives
 from sluice_channel.site import Site
 
 METHODS: Final = ["GET", "HEAD"]
@@ -48,9 +49,8 @@ class Enquiry:
         self, request: Request, view: View, content: bytes, kind: str, *, kept: bool = False
     ) -> Response:
         """Send bytes; `kept` are those that never change."""
-        lives = Lives(self.site)
         # At a generation that is the newest still, another version may yet be registered.
-        life = lives.unchanging(view) if kept else lives.document(View(view.channel))
+        life = UNCHANGING if kept else lives.document(View(view.channel))
         return send_bytes(request, Copy(f'"{Digest.of(content)}"', life, kind), content)
 
     def document(self, request: Request, view: View, document: object) -> Response:

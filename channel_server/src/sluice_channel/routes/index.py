@@ -14,10 +14,10 @@ from sluice_channel import notices as channel_notices
 from sluice_channel.address import View
 from sluice_channel.addressing import address_of
 from sluice_channel.errors import NotServedError, UnreadableError
-from sluice_channel.resource import SHARD, SHARDS, media_type
+from sluice_channel.resource import SHARD, SHARDS, UNCHANGING, media_type
+from sluice_channel.routes import lives
 from sluice_channel.routes.access import reading
 from sluice_channel.routes.files import Copy, head, send_bytes, send_file, unchanged
-from sluice_channel.routes.lives import Lives
 from sluice_channel.routes.mirrored import freshened
 from sluice_channel.routes.negotiation import Encoding, negotiate
 from sluice_channel.site import Site
@@ -69,7 +69,6 @@ class IndexRoutes:
     def __init__(self, site: Site, views: Views) -> None:
         self._site = site
         self._views = views
-        self._lives = Lives(site)
 
     async def subdir(self, request: Request, channel: str, subdir: str, filename: str) -> Response:
         """Answer for a document or a shard of a subdir."""
@@ -125,7 +124,7 @@ class IndexRoutes:
         view = reading(request, self._site, channel)
         content = channel_notices.document(self._site.catalogue.notices(view.channel))
         newest = replace(view, at=None)
-        copy = Copy(f'"{Digest.of(content)}"', self._lives.document(newest), "application/json")
+        copy = Copy(f'"{Digest.of(content)}"', lives.document(newest), "application/json")
         return send_bytes(request, copy, content)
 
     def _shard_index(self, request: Request, channel: str, subdir: str) -> Response:
@@ -139,13 +138,13 @@ class IndexRoutes:
         view = reading(request, self._site, channel)
         digest = Digest(filename.partition(".")[0])
         content = self._views.shard(view, subdir, digest)
-        copy = Copy(f'"{digest}"', self._lives.unchanging(view), media_type(filename))
+        copy = Copy(f'"{digest}"', UNCHANGING, media_type(filename))
         return send_bytes(request, copy, content)
 
     def _state(self, request: Request, channel: str, subdir: str) -> tuple[State, _Terms]:
         view = reading(request, self._site, channel)
         stale = freshened(self._site, view)
-        terms = _Terms(view, self._lives.document(view), stale)
+        terms = _Terms(view, lives.document(view), stale)
         return self._views.state(view, subdir), terms
 
 

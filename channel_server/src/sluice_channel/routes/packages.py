@@ -9,13 +9,11 @@ from starlette.concurrency import run_in_threadpool
 
 from sluice.digest import Digest
 from sluice.package import PackageId, PackageNameError
-from sluice_channel.address import View
 from sluice_channel.errors import NoPackageError, NotServedError
-from sluice_channel.resource import media_type
+from sluice_channel.resource import UNCHANGING, media_type
 from sluice_channel.routes.access import reading
 from sluice_channel.routes.files import Copy, send_file, unchanged
 from sluice_channel.routes.index import IndexRoutes, is_document
-from sluice_channel.routes.lives import Lives
 from sluice_channel.routes.mirrored import fetched, known
 from sluice_channel.site import Site
 from sluice_channel.subdir import KNOWN
@@ -57,11 +55,7 @@ def _find(site: Site, request: Request, channel: str, subdir: str, filename: str
         raise NoPackageError(f"{subdir}/{filename} is here for less than {view.days} days")
     fetched(site, view, entry)
     digest = entry.package.sha256
-    return digest, Copy(f'"{digest}"', _life(site, view), media_type(filename))
-
-
-def _life(site: Site, view: View) -> str:
-    return Lives(site).unchanging(view)
+    return digest, Copy(f'"{digest}"', UNCHANGING, media_type(filename))
 
 
 def _is_package(filename: str) -> bool:

@@ -12,8 +12,8 @@ import zstandard
 from sluice.digest import Digest
 
 _VERSION: Final = 1
-# Two thirds of it are digests, which nothing compresses; a higher level only takes longer.
-_LEVEL: Final = 1
+# Two thirds of it are digests, which nothing compresses: a higher level takes longer and saves next to nothing.
+_LEVEL: Final = -5
 _MANY: Final = 512  # changes from which on it is put together anew
 _BINARY: Final = b"\xc4\x20"  # msgpack: 32 raw bytes follow
 _VALUE: Final = len(_BINARY) + 32
