@@ -323,7 +323,7 @@ def test_cooldown_hides_only_what_is_young(site):
     catalogue.change("cool", [Publish(entries[-1])], now=now - 2 * DAY)
     view = View("cool", days=7)
     state = views.state(view, "noarch")
-    shards = unpack(views.shard_index(state)[1])["shards"]
+    shards = unpack(asyncio.run(views.cooled_index(state))[1])["shards"]
     base = unpack(views.shard(view, "noarch", Digest(shards["base"].hex())))
     assert list(base["packages.conda"]) == ["base-1.0-0.conda"]
     app = unpack(views.shard(view, "noarch", Digest(shards["app"].hex())))
@@ -333,7 +333,7 @@ def test_cooldown_hides_only_what_is_young(site):
     assert other.shard(view, "noarch", Digest(shards["base"].hex()))
     assert views.state(view, "noarch") == state
     later = Views(catalogue, site.scratch, lambda: now + 6 * DAY)
-    shown = unpack(later.shard_index(later.state(view, "noarch"))[1])["shards"]
+    shown = unpack(asyncio.run(later.cooled_index(later.state(view, "noarch")))[1])["shards"]
     assert len(unpack(later.shard(view, "noarch", Digest(shown["base"].hex())))["packages.conda"]) == 2
 
 

@@ -72,6 +72,8 @@ class IndexRoutes:
 
     async def subdir(self, request: Request, channel: str, subdir: str, filename: str) -> Response:
         """Answer for a document or a shard of a subdir."""
+        if filename == SHARDS and address_of(request.scope).days is not None:
+            return await self._cooled_index(request, channel, subdir)
         if filename == SHARDS:
             return await run_in_threadpool(self._shard_index, request, channel, subdir)
         if SHARD.fullmatch(filename):
@@ -132,6 +134,13 @@ class IndexRoutes:
         if answer := unchanged(request, _copy(state, _SHARD_INDEX, terms)):
             return answer
         state, content = self._views.shard_index(state)
+        return send_bytes(request, _copy(state, _SHARD_INDEX, terms), content)
+
+    async def _cooled_index(self, request: Request, channel: str, subdir: str) -> Response:
+        state, terms = await run_in_threadpool(self._state, request, channel, subdir)
+        if answer := unchanged(request, _copy(state, _SHARD_INDEX, terms)):
+            return answer
+        state, content = await self._views.cooled_index(state)
         return send_bytes(request, _copy(state, _SHARD_INDEX, terms), content)
 
     def _shard(self, request: Request, channel: str, subdir: str, filename: str) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +31,6 @@ class Cooldown:
     def __init__(self, catalogue: Catalogue, folder: Path) -> None:
         self._catalogue = catalogue
         self._folder = folder
-        self._lock = threading.Lock()
         self._indexes: Recent[str, bytes] = Recent(_INDEXES, len)
 
     def index(self, state: State) -> bytes:
@@ -40,8 +38,7 @@ class Cooldown:
         tag = state.tag("")
         if (packed := self._indexes.get(tag)) is not None:
             return packed
-        with self._lock:  # for each it is a pass over the subdir
-            return self._indexes.get(tag) or self._indexes.put(tag, self._make(state))
+        return self._indexes.put(tag, self._make(state))
 
     def shard(self, state: State, digest: Digest) -> bytes:
         """Return a shard that an index of the last day named.

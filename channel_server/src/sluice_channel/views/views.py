@@ -11,6 +11,7 @@ from sluice_channel.address import View
 from sluice_channel.catalogue import Catalogue
 from sluice_channel.errors import NoGenerationError, NoPackageError
 from sluice_channel.views.cooldown import Cooldown
+from sluice_channel.views.flights import Flights
 from sluice_channel.views.library import Library, Timing
 from sluice_channel.views.live import Shards
 from sluice_channel.views.shelf import Shelf
@@ -28,6 +29,7 @@ class Views:
         self._now = now
         self._shards = Shards(catalogue)
         self._cooldown = Cooldown(catalogue, scratch / "cooldown")
+        self._cooling: Flights[tuple[State, bytes]] = Flights()
         self.library = Library(catalogue, Shelf(scratch / "documents"), timing)
 
     def state(self, view: View, subdir: str = WHOLE) -> State:
@@ -56,9 +58,15 @@ class Views:
 
     def shard_index(self, state: State) -> tuple[State, bytes]:
         """Return the index of a state's shards, or of a later one that is there already, and of which it is."""
-        if state.cut is not None:
-            return state, self._cooldown.index(state)
         return self._shards.index(state)
+
+    async def cooled_index(self, state: State) -> tuple[State, bytes]:
+        """Do the same for a state with a cut; in a large channel that was filled lately this takes seconds."""
+        assert state.cut is not None
+        order = (state.touched, state.cut)
+        return await self._cooling.make(
+            state.slot("index"), order, lambda: (state, self._cooldown.index(state))
+        )
 
     def shard(self, view: View, subdir: str, digest: Digest) -> bytes:
         """Return a shard.
