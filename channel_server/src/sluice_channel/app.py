@@ -19,6 +19,8 @@ from sluice_channel.measuring import Holdings, Measuring, measured
 from sluice_channel.metrics import Metrics
 from sluice_channel.oidc import Issuers
 from sluice_channel.routes import (
+    api_channels,
+    api_packages,
     conda,
     deployments,
     environments,
@@ -27,6 +29,7 @@ from sluice_channel.routes import (
     index,
     packages,
     registering,
+    upload,
     web,
     web_envs,
     web_history,
@@ -37,6 +40,7 @@ from sluice_channel.routes import tokens as tokens_route
 from sluice_channel.routes.access import Gate
 from sluice_channel.site import Site
 from sluice_channel.stores.disk import DiskStore
+from sluice_channel.uploads import Bounds, Uploads
 from sluice_channel.views.views import Views
 from sluice_channel.watch import Watch
 from sluice_channel.window import Archive
@@ -58,10 +62,14 @@ def create_site_app(site: Site, *, everyone: bool = False, accel_prefix: str | N
     app.state.gate = Gate(everyone)
     app.state.issuers = Issuers()
     app.state.watch = Watch(site.registry)
+    uploads = Uploads(site.blobs, Bounds())
     archive = Archive(site.catalogue)
     views = Views(site.catalogue, site.scratch, site.now, metrics.derivation)
     for router in (
         health.build_router(),
+        upload.build_router(site, uploads),
+        api_packages.build_router(site, uploads),
+        api_channels.build_router(site),
         tokens_route.build_router(site, app.state.issuers),
         metrics_route.build_router(site, metrics, Holdings(archive, site.blobs)),
         registering.build_router(site, app.state.watch),
@@ -74,6 +82,7 @@ def create_site_app(site: Site, *, everyone: bool = False, accel_prefix: str | N
         packages.build_router(site, views, accel_prefix),  # last: its pattern is the widest
     ):
         app.include_router(router)
+    api_channels.describe(app)
     return app
 
 

@@ -66,6 +66,7 @@ class Publish:
     """Add a package. Once more with the same bytes changes nothing."""
 
     package: Package
+    patch: str | None = None  # as for Patch, from the channel that it is promoted from
 
     @property
     def key(self) -> tuple[str, str]:
@@ -74,7 +75,8 @@ class Publish:
 
     def event(self) -> list[Any]:
         """Return what the generation's history says."""
-        return ["publish", *self.key, self.package.sha256.hex]
+        patch = [json.loads(self.patch)] if self.patch else []
+        return ["publish", *self.key, self.package.sha256.hex, *patch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ def decide(current: Entry | None, change: Change, now: int) -> Entry | None:
     """
     if isinstance(change, Publish):
         if current is None:
-            return Entry(change.package, now)
+            return Entry(change.package, now, patch=change.patch)
         if current.package.sha256 != change.package.sha256:
             raise ConflictError(
                 f"{'/'.join(change.key)} is already there with sha256 {current.package.sha256.short}, "
