@@ -41,7 +41,7 @@ def test_a_lock_says_what_each_package_needs_and_what_it_was_locked_for():
         (text().replace(b"- conda: http://h/c/noarch/a-1.0-0.conda\n  sha", b"- pypi: a\n  sha"), "comes from PyPI"),
         (text().replace(SHA.encode(), b"1" * 63), "not a sha256"),
         (text().replace(b"version: 7", b"version: 8"), "expected a pixi.lock of version 7"),
-        (b"&a [*a, *a]", "expected a pixi.lock"),
+        (b"&a [*a, *a]", "has an alias"),
         (b"\xff", "not YAML"),
         (b"version: 7\nx: 2026-99-99", "not YAML"),
         (text(used=("http://[h/a-1.0-0.conda",), described=("http://[h/a-1.0-0.conda",)), "incomplete lock"),

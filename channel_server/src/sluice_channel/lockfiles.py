@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from sluice import plainyaml
 from sluice.digest import Digest
 from sluice.errors import SluiceError
 from sluice.lock import Lock
 from sluice.package import PackageId
-from sluice_channel import plainyaml, subdir
+from sluice_channel import subdir
 from sluice_channel.errors import RegistrationError
 
 PIXI: Final = "pixi"  # pixi.lock, format version 7
@@ -101,7 +102,6 @@ def read(text: bytes, form: str | None = None, where: str | None = None) -> Lock
 
 
 def _pixi(text: bytes, where: str) -> LockFile:
-    plainyaml.check(text, where)
     lock = Lock.parse(text, where)
     pins = tuple(
         Pin(
@@ -147,7 +147,10 @@ def _explicit(text: bytes, where: str) -> LockFile:
 
 
 def _conda_lock(text: bytes, where: str) -> LockFile:
-    document = plainyaml.load(text, where)
+    try:
+        document = plainyaml.load(text, where)
+    except plainyaml.YamlError as error:
+        raise RegistrationError(str(error)) from error
     if not isinstance(document, dict) or document.get("version") != _CONDA_LOCK_VERSION:
         raise RegistrationError(f"{where}: not a conda-lock.yml of version {_CONDA_LOCK_VERSION}")
     pins = []

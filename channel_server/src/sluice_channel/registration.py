@@ -14,7 +14,7 @@ from sluice.lock import Lock, LockedPackage
 from sluice.solve import check_promise
 from sluice.spec import MAX_BYTES as MAX_SPEC
 from sluice.spec import EnvironmentName, EnvSpec
-from sluice_channel import address, lockfiles, plainyaml
+from sluice_channel import address, lockfiles
 from sluice_channel.catalogue import Catalogue
 from sluice_channel.entry import Entry
 from sluice_channel.errors import (
@@ -108,7 +108,6 @@ def _spec(name: str, spec: str) -> EnvironmentName:
     encoded = spec.encode("utf-8", "surrogatepass")
     if len(encoded) > MAX_SPEC:
         raise RegistrationError(f"{where}: larger than {MAX_SPEC} bytes")
-    plainyaml.check(encoded, where)
     try:
         parsed = EnvironmentName.parse(name)
         asked = EnvSpec.parse(spec, where)

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-import yaml
-
+from sluice import plainyaml
 from sluice.digest import Digest, DigestError
 from sluice.errors import SluiceError
 from sluice.package import PackageId, PackageNameError
@@ -83,11 +82,9 @@ class Lock:
         if len(text) > MAX_BYTES:
             raise LockError(f"{where}: larger than {MAX_BYTES} bytes")
         try:
-            document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f" line {mark.line + 1}" if mark else ""
-            raise LockError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+            document = plainyaml.load(text, where)
+        except plainyaml.YamlError as error:
+            raise LockError(str(error)) from error
         if not isinstance(document, dict) or document.get("version") != VERSION:
             found = document.get("version") if isinstance(document, dict) else None
             raise LockError(

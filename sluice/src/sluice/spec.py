@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
+from sluice import plainyaml
 from sluice.errors import SluiceError
 from sluice.virtual import Virtual, VirtualPackageError, requirements
 
@@ -98,11 +97,9 @@ class EnvSpec:
         if len(text) > MAX_BYTES:
             raise SpecError(f"{where}: larger than {MAX_BYTES} bytes")
         try:
-            document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f" line {mark.line + 1}" if mark else ""
-            raise SpecError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+            document = plainyaml.load(text.encode("utf-8", "surrogatepass"), where)
+        except plainyaml.YamlError as error:
+            raise SpecError(str(error)) from error
         if not isinstance(document, dict):
             raise SpecError(f"{where}: expected a mapping with name, channels and dependencies")
         if unknown := sorted(str(key) for key in document.keys() - _KEYS):

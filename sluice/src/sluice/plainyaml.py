@@ -10,25 +10,29 @@ from typing import Any, Final
 
 import yaml
 
-from sluice_channel.errors import RegistrationError
+from sluice.errors import SluiceError
 
 MAX_DEPTH: Final = 32  # collections inside one another
 MAX_EVENTS: Final = 1_000_000
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class YamlError(SluiceError):
+    """The text is no YAML that can be read safely."""
+
+
 def check(text: bytes, where: str) -> None:
     """Refuse what would hurt to load; whatever else is wrong with it, loading will tell.
 
     Raises:
-        RegistrationError: too deep, too large, or with an alias; `where` begins the message.
+        YamlError: too deep, too large, or with an alias; `where` begins the message.
 
     """
     depth = 0
     try:
         for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
             if isinstance(event, yaml.AliasEvent):
-                raise RegistrationError(
+                raise YamlError(
                     f"{where}{_at(event.start_mark)}: has an alias (*{str(event.anchor)[:40]}); write it out"
                 )
             if isinstance(event, yaml.CollectionStartEvent):
@@ -36,23 +40,23 @@ def check(text: bytes, where: str) -> None:
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             if depth > MAX_DEPTH or count > MAX_EVENTS:
-                raise RegistrationError(f"{where}{_at(event.start_mark)}: nested too deeply or too large")
+                raise YamlError(f"{where}{_at(event.start_mark)}: nested too deeply or too large")
     except (yaml.YAMLError, ValueError) as error:
-        raise RegistrationError(f"{where}{_line(error)}: not YAML: {_problem(error)}") from error
+        raise YamlError(f"{where}{_line(error)}: not YAML: {_problem(error)}") from error
 
 
 def load(text: bytes, where: str) -> Any:  # noqa: ANN401 - whatever the YAML holds
     """Read a document.
 
     Raises:
-        RegistrationError: it is none, or `check` refuses it.
+        YamlError: it is none, or `check` refuses it.
 
     """
     check(text, where)
     try:
         return yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise RegistrationError(f"{where}{_line(error)}: not YAML: {_problem(error)}") from error
+        raise YamlError(f"{where}{_line(error)}: not YAML: {_problem(error)}") from error
 
 
 def _line(error: Exception) -> str:
