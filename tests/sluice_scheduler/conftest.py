@@ -29,6 +29,7 @@ BROKEN = "test-broken-pt213-cpu"
 BATCH = "test-batch-pt213-cpu"
 UNSTEADY = "test-unsteady-pt213-cpu"
 NOISE = "test-noise-pt213-cpu"
+MIRROR = "test-mirror-pt213-cpu"
 MODEL_TOML = """
 format = 1
 name = "echo"
@@ -157,6 +158,35 @@ ECHO_NOISE = TinyPackage(
 ECHO_DRIFTED = TinyPackage(
     "echo-drifted", depends=["python"], files={**ECHO_FILES, f"{FOLDER}/model.toml": model_toml("f" * 64)}
 )
+MIRROR_FOLDER = "share/sluice/models/mirror"
+MIRROR_TENSORS = {
+    "inputs": {"half": "FP16", "real": "FP64", "flag": "BOOL", "blob": "BYTES"},
+    "outputs": {"bits": "UINT16", "real": "FP64", "flag": "BOOL", "blob": "BYTES"},
+}
+MIRROR_CODE = """
+class Mirror:
+    def predict(self, inputs):  # without torch FP16 comes as bit patterns
+        return {"bits" if name == "half" else name: value for name, value in inputs.items()}
+def load(directory):
+    return Mirror()
+"""
+MIRROR_TOML = (
+    'format = 1\nname = "mirror"\nversion = "2.1"\nloader = "mirror_model:load"\nmax_batch_size = 4096\n'
+)
+for kind, tensors_of in MIRROR_TENSORS.items():
+    for name, datatype in tensors_of.items():
+        MIRROR_TOML += (
+            f'[[{kind}]]\nname = "{name}"\ndatatype = "{datatype}"\nshape = [-1]\noptional = true\n'
+        )
+    MIRROR_TOML += f'[[{kind}]]\nname = "rows"\ndatatype = "INT32"\nshape = [-1, 2]\noptional = true\n'
+ECHO_MIRROR = TinyPackage(
+    "mirror",
+    depends=["python"],
+    files={
+        f"{MIRROR_FOLDER}/model.toml": File(MIRROR_TOML.encode()),
+        f"{MIRROR_FOLDER}/mirror_model.py": File(MIRROR_CODE.encode()),
+    },
+)
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -199,12 +229,26 @@ def publish(folder, text):
 def channel(channel_root):
     """Give the URL of a channel with locked environments."""
     root = channel_root
-    for package in (PYTHON, ECHO, ECHO_BROKEN, ECHO_DRIFTED, ECHO_BATCH, ECHO_UNSTEADY, ECHO_NOISE):
+    for package in (
+        PYTHON,
+        ECHO,
+        ECHO_BROKEN,
+        ECHO_DRIFTED,
+        ECHO_BATCH,
+        ECHO_UNSTEADY,
+        ECHO_NOISE,
+        ECHO_MIRROR,
+    ):
         package.write(root)
     index(root)
     with served(root) as url:
         environments = {ENVIRONMENT: "echo", OTHER: "echo", BROKEN: "echo-broken", DRIFTED: "echo-drifted"}
-        environments |= {BATCH: "echo-batch", UNSTEADY: "echo-unsteady", NOISE: "echo-noise"}
+        environments |= {
+            BATCH: "echo-batch",
+            UNSTEADY: "echo-unsteady",
+            NOISE: "echo-noise",
+            MIRROR: "mirror",
+        }
         for name, model in environments.items():
             folder = root / "envs" / name
             folder.mkdir(parents=True)
@@ -352,4 +396,12 @@ def daemon(channel, prefixes, tmp_path_factory):
     """Give one daemon with two environments to a whole module."""
     state = tmp_path_factory.mktemp("daemon") / "state"
     with running(command(channel, prefixes, state, environments=(ENVIRONMENT, OTHER)), state) as daemon:
+        yield daemon.wait_ready()
+
+
+@pytest.fixture(scope="module")
+def oip_daemon(channel, prefixes, tmp_path_factory):
+    """Give a daemon in which every model's name is its own: `echo` and `mirror`."""
+    state = tmp_path_factory.mktemp("oip") / "state"
+    with running(command(channel, prefixes, state, environments=(ENVIRONMENT, MIRROR)), state) as daemon:
         yield daemon.wait_ready()

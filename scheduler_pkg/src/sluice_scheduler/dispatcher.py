@@ -7,20 +7,25 @@ then runs alone, so that one which takes its worker down does so to no other twi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from sluice_scheduler import payload, tensors
+from sluice_scheduler.batching import Bucket
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.errors import LeaseLostError, QueueError, SchedulerError, WorkerError
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer
+from sluice_scheduler.statistics import ModelStatistics, Statistics
 from sluice_scheduler.supervisor import Supervisor
+from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.zygote import Answer, Instance
 
 log: Final = logging.getLogger(__name__)
@@ -42,6 +47,15 @@ class _Batch:
     wanted: set[str] = field(default_factory=set)  # ids of those that nobody cancelled
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What came of a task, for who waits for it."""
+
+    job: Job
+    outputs: tuple[Tensor, ...] = ()  # in the signature's order, where it succeeded
+    refused: bool = False  # it failed because the model does not take its input
+
+
 class Dispatcher:
     """Leases by rank, runs, acknowledges; tells who waits for a task when it has ended."""
 
@@ -59,9 +73,10 @@ class Dispatcher:
         self._task_seconds = task_seconds
         self._batch_wait = batch_wait
         self._now = now
+        self.statistics = Statistics()
         self._wakes: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._running: dict[str, _Batch] = {}  # by the id of each of their tasks
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, set[asyncio.Future[Ending | None]]] = {}
         self._slots: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Task[None]] = set()  # of the slots: those that hold no lease
         self._draining = False
@@ -109,6 +124,22 @@ class Dispatcher:
         self._ended(job_id)
         return job
 
+    @contextlib.contextmanager
+    def following(self, job_id: str) -> Iterator[asyncio.Future[Ending | None]]:
+        """Give a future of a task's end, which may begin before the task is queued.
+
+        It is None where the task is better looked up: it was cancelled, or the scheduler is stopping.
+        """
+        future: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(job_id, set()).add(future)
+        try:
+            yield future
+        finally:
+            waiting = self._waiting.get(job_id, set())
+            waiting.discard(future)
+            if not waiting:
+                self._waiting.pop(job_id, None)
+
     async def wait(self, job_id: str, seconds: float) -> Job:
         """Return a task as soon as it has ended, or as it is after so many seconds.
 
@@ -116,19 +147,12 @@ class Dispatcher:
             UnknownTaskError: there is none.
 
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(job_id, set()).add(future)
-        try:
+        with self.following(job_id) as ended:
             job = await self._queue.get(job_id)
             if job.state.ended or seconds <= 0:
                 return job
-            await asyncio.wait((future,), timeout=seconds)
+            await asyncio.wait((ended,), timeout=seconds)
             return await self._queue.get(job_id)
-        finally:
-            waiting = self._waiting.get(job_id, set())
-            waiting.discard(future)
-            if not waiting:
-                self._waiting.pop(job_id, None)
 
     async def keep_house(self) -> None:
         """Hold the running tasks' leases and take back lost ones, until cancelled."""
@@ -143,7 +167,7 @@ class Dispatcher:
                     except LeaseLostError:
                         continue  # it ended between the two
                 for job in await self._queue.sweep(now=self._now()):
-                    self._settled(job)
+                    self._settled(Ending(job))
             except QueueError as error:
                 log.error("%s", error)  # noqa: TRY400 - the line says it all
 
@@ -210,14 +234,24 @@ class Dispatcher:
             await self._end(self._fail(job, told, deployment) for job in jobs)
         else:
             supervisor.answered()
+            self._ran(jobs, answers, bucket)
             pairs = zip(jobs, answers, strict=True)
             await self._end(self._settle(job, answer, deployment) for job, answer in pairs)
 
-    async def _end(self, endings: Iterable[Awaitable[Job]]) -> None:
+    def _ran(self, jobs: Sequence[Job], answers: Sequence[Answer], bucket: Bucket) -> None:
+        rows = sum(job.rows for job in jobs)
+        seconds = max((answer.seconds for answer in answers), default=0.0)
+        executions = math.ceil(rows / bucket.rows) if bucket.rows else len(jobs)
+        self._statistics_of(jobs[0]).ran(rows, executions=executions, seconds=seconds)
+
+    def _statistics_of(self, job: Job) -> ModelStatistics:
+        return self.statistics.of(job.lane, job.model)
+
+    async def _end(self, endings: Iterable[Awaitable[Ending]]) -> None:
         """End tasks that ran together, in one transaction where the store has them."""
         failed: Exception | None = None
         for ended in await asyncio.gather(*endings, return_exceptions=True):
-            if isinstance(ended, Job):
+            if isinstance(ended, Ending):
                 self._settled(ended)
             elif isinstance(ended, LeaseLostError):
                 pass  # cancelled meanwhile: nobody wants the answer
@@ -226,9 +260,9 @@ class Dispatcher:
         if failed:
             raise failed
 
-    async def _settle(self, job: Job, answer: Answer, deployment: Deployment) -> Job:
+    async def _settle(self, job: Job, answer: Answer, deployment: Deployment) -> Ending:
         if answer.error is not None:
-            return await self._fail(job, answer.error, deployment)
+            return await self._fail(job, answer.error, deployment, refused=answer.refused)
         try:
             served = deployment.find(job.model)
             outputs = served.model.check_outputs(answer.outputs)
@@ -236,7 +270,7 @@ class Dispatcher:
             return await self._fail(job, str(error), deployment)
         finished = self._now()
         provenance = deployment.provenance(job.model, tensors.digest(outputs))
-        return await self._queue.ack(
+        done = await self._queue.ack(
             job.id,
             job.attempts,
             now=finished,
@@ -244,10 +278,21 @@ class Dispatcher:
             provenance=provenance,
             receipt=self._issuer.issue(job, provenance, package=served.package, finished=finished),
         )
+        started = job.started_at or finished
+        self._statistics_of(job).succeeded(
+            job.rows,
+            total=finished - job.enqueued_at,
+            queued=started - job.enqueued_at,
+            seconds=answer.seconds,
+            at=finished,
+        )
+        return Ending(done, outputs)
 
-    async def _fail(self, job: Job, error: str, deployment: Deployment, *, lost: bool = False) -> Job:
+    async def _fail(
+        self, job: Job, error: str, deployment: Deployment, *, lost: bool = False, refused: bool = False
+    ) -> Ending:
         known = any(model.name == job.model for model in deployment.models)
-        return await self._queue.fail(
+        done = await self._queue.fail(
             job.id,
             job.attempts,
             now=self._now(),
@@ -255,14 +300,18 @@ class Dispatcher:
             provenance=deployment.provenance(job.model, None) if known else None,
             lost=lost,
         )
+        return Ending(done, refused=refused)
 
-    def _settled(self, job: Job) -> None:
+    def _settled(self, ending: Ending) -> None:
+        job = ending.job
+        if job.state is State.FAILED:
+            self._statistics_of(job).fail.add((job.finished_at or job.enqueued_at) - job.enqueued_at)
         if job.state.ended:
-            self._ended(job.id)
+            self._ended(job.id, ending)
         else:
             self.wake(job.lane)
 
-    def _ended(self, job_id: str) -> None:
+    def _ended(self, job_id: str, ending: Ending | None = None) -> None:
         for future in self._waiting.pop(job_id, set()):
             if not future.done():
-                future.set_result(None)
+                future.set_result(ending)

@@ -17,6 +17,18 @@ class TooLargeError(RequestError):
     """The request is larger than this scheduler takes."""
 
 
+class UnknownModelError(RequestError):
+    """No model of this name and version is served here."""
+
+
+class UnsupportedError(SchedulerError):
+    """The protocol knows this, but this scheduler does not do it."""
+
+
+class ExpiredError(SchedulerError):
+    """The task did not start within its timeout and was cancelled."""
+
+
 class UnknownTaskError(SchedulerError):
     """No task has this id; `sluice scheduler status` lists the latest ones."""
 

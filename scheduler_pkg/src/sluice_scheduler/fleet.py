@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sluice_scheduler.deployment import Deployment, ServedModel
-from sluice_scheduler.errors import NotReadyError, RequestError
+from sluice_scheduler.errors import NotReadyError, RequestError, UnknownModelError
 from sluice_scheduler.supervisor import Supervisor
 from sluice_scheduler.trial import prove
 
@@ -87,11 +87,14 @@ class Fleet:
         running = [member.supervisor for member in self.members.values() if member.supervisor]
         await asyncio.gather(*(supervisor.stop() for supervisor in running))
 
-    def find(self, model: str, environment: str | None = None) -> tuple[Deployment, ServedModel]:
+    def find(
+        self, model: str, environment: str | None = None, version: str | None = None
+    ) -> tuple[Deployment, ServedModel]:
         """Find the one deployment that a request means.
 
         Raises:
-            RequestError: none has the model, or several have and the request names no environment.
+            UnknownModelError: none has the model in that version.
+            RequestError: there is no such environment, or several have the model and the request names none.
             NotReadyError: it may be in an environment that is not up yet.
 
         """
@@ -105,7 +108,7 @@ class Fleet:
             for member in members
             if member.deployment
             for served in member.deployment.models
-            if served.name == model
+            if served.name == model and version in (None, served.model.version)
         ]
         missing = [member for member in members if member.deployment is None]
         if missing and (len(found) != 1 or environment is None):
@@ -114,13 +117,14 @@ class Fleet:
         if not found:
             known = sorted(
                 {
-                    served.name
+                    served.name if version is None else f"{served.name} {served.model.version}"
                     for member in members
                     if member.deployment
                     for served in member.deployment.models
                 }
             )
-            raise RequestError(f"no model {model[:80]!r} is served here; served: {', '.join(known)}")
+            wanted = model if version is None else f"{model} {version}"
+            raise UnknownModelError(f"no model {wanted[:80]!r} is served here; served: {', '.join(known)}")
         if len(found) > 1:
             names = ", ".join(deployment.environment for deployment, _ in found)
             raise RequestError(

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Self, TypeVar
 
 from sluice_scheduler import payload, policy, tensors
 from sluice_scheduler.deployment import Deployment
-from sluice_scheduler.dispatcher import Dispatcher
-from sluice_scheduler.errors import DrainingError, RequestError
+from sluice_scheduler.dispatcher import Dispatcher, Ending
+from sluice_scheduler.document import read_object
+from sluice_scheduler.errors import DrainingError, ExpiredError, RequestError, TransitionError
 from sluice_scheduler.fleet import Fleet
-from sluice_scheduler.job import Job, Submission
+from sluice_scheduler.inference import Inference
+from sluice_scheduler.job import Job, State, Submission
 from sluice_scheduler.model import Model
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.tensors import Tensor
+
+T = TypeVar("T")
 
 KEYS: Final = frozenset({"model", "inputs", "priority", "environment"})
 SMALL: Final = 64 << 10  # bytes; a larger request is read in a thread, not in the event loop
@@ -42,16 +45,7 @@ class Request:
             InputError: saying which tensor is wrong.
 
         """
-        try:
-            document = json.loads(body, parse_constant=_not_json)
-        except UnicodeDecodeError:
-            raise RequestError("the request is not UTF-8 text") from None
-        except (ValueError, RecursionError) as error:
-            raise RequestError(f"the request is not JSON: {str(error)[:200]}") from None
-        if not isinstance(document, dict):
-            raise RequestError(
-                f"the request is a JSON object with model and inputs, not {tensors.kind(document)}"
-            )
+        document = read_object(body, "model and inputs")
         if unknown := sorted(document.keys() - KEYS):
             raise RequestError(
                 f"unknown key {unknown[0][:40]!r} in the request; known are {', '.join(sorted(KEYS))}"
@@ -62,6 +56,15 @@ class Request:
             priority=policy.priority(document.get("priority")),
             environment=None if document.get("environment") is None else _text(document, "environment"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An inference that may be queued."""
+
+    inference: Inference
+    submission: Submission
+    version: str  # of the model
 
 
 class Intake:
@@ -91,9 +94,78 @@ class Intake:
             QueueError: it could not be kept.
 
         """
+        return await self._put(await self._reading(len(body), lambda: self._admit(body)))
+
+    async def admit(
+        self,
+        body: bytes,
+        header_length: int | None,
+        *,
+        model: str,
+        version: str | None,
+        environment: str | None,
+    ) -> Admitted:
+        """Check an inference of the Open Inference Protocol; nothing is queued yet.
+
+        Raises:
+            RequestError, InputError: it cannot be served as it is.
+            NotReadyError, DrainingError: it cannot be served now.
+
+        """
+
+        def admitted() -> Admitted:
+            deployment, served = self._fleet.find(model, environment, version)
+            inference = Inference.parse(body, header_length)
+            inference.check_outputs(model, [spec.name for spec in served.model.outputs])
+            new = self._submission(inference.inputs, inference.priority, deployment, served.model)
+            return Admitted(inference, new, served.model.version)
+
+        return await self._reading(len(body), admitted)
+
+    async def answer(self, admitted: Admitted) -> Ending:
+        """Queue an inference as a task and wait for its end.
+
+        Raises:
+            ExpiredError: it did not start within its timeout.
+            DrainingError: the scheduler stopped before it started.
+            QueueError: it could not be kept.
+
+        """
+        new, timeout = admitted.submission, admitted.inference.timeout
+        with self._dispatcher.following(new.id) as ended:
+            await self._put(new)
+            if timeout is not None:
+                left = new.enqueued_at + timeout - self._now()
+                done, _ = await asyncio.wait((ended,), timeout=max(0.0, min(left, timeout)))
+                if not done and await self._drop(new.id):
+                    self._dispatcher.statistics.of(new.lane, new.model).fail.add(timeout)
+                    raise ExpiredError(
+                        f"timeout: the task did not start within {round(timeout * 1e6)} microseconds"
+                    )
+            ending = await ended
+            if ending is not None:
+                return ending
+            if await self._drop(new.id):
+                raise DrainingError
+            return Ending(await self._queue.get(new.id))
+
+    async def _drop(self, task: str) -> bool:
+        """Cancel a task that nobody waits for any more, unless it runs or has ended; says whether it was dropped."""
+        if (await self._queue.get(task)).state is not State.QUEUED:
+            return False
+        try:
+            await self._dispatcher.cancel(task)
+        except TransitionError:  # it ended meanwhile
+            return False
+        return True
+
+    async def _reading(self, size: int, read: Callable[[], T]) -> T:
+        """Read a request in the event loop if it is small, in a thread otherwise."""
         if self._dispatcher.draining:
             raise DrainingError
-        new = self._admit(body) if len(body) <= SMALL else await asyncio.to_thread(self._admit, body)
+        return read() if size <= SMALL else await asyncio.to_thread(read)
+
+    async def _put(self, new: Submission) -> Job:
         job = await self._queue.put(new)
         self._dispatcher.wake(job.lane)
         return job
@@ -101,19 +173,19 @@ class Intake:
     def _admit(self, body: bytes) -> Submission:
         request = Request.parse(body)
         deployment, served = self._fleet.find(request.model, request.environment)
-        inputs = served.model.check(request.inputs)
-        return self._submission(request, deployment, served.model, inputs)
+        return self._submission(request.inputs, request.priority, deployment, served.model)
 
     def _submission(
-        self, request: Request, deployment: Deployment, model: Model, inputs: tuple[Tensor, ...]
+        self, given: tuple[Tensor, ...], priority: int, deployment: Deployment, model: Model
     ) -> Submission:
+        inputs = model.check(given)
         now = self._now()
         return Submission(
             id=new_id(now),
             lane=deployment.environment,
-            model=request.model,
-            priority=request.priority,
-            rank=policy.rank(now, request.priority, self._ageing),
+            model=model.name,
+            priority=priority,
+            rank=policy.rank(now, priority, self._ageing),
             enqueued_at=now,
             input_digest=tensors.digest(inputs),
             inputs=payload.pack(inputs),
@@ -133,7 +205,3 @@ def _text(document: dict[str, Any], key: str) -> str:
         found = "absent" if key not in document else tensors.kind(value)
         raise RequestError(f"{key} is the name of one, a text; found it {found}")
     return value
-
-
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")

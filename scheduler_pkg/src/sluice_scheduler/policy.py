@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from sluice_scheduler.errors import RequestError
+from sluice_scheduler.tensors import shown
 
 HIGHEST: Final = 1  # most urgent
 LOWEST: Final = 9
@@ -29,9 +30,14 @@ def priority(requested: object) -> int:
     if type(requested) is not int or not 0 <= requested <= LOWEST:
         raise RequestError(
             f"priority is a whole number from {HIGHEST} (most urgent) to {LOWEST}, or 0 for {DEFAULT}; "
-            f"not {str(requested)[:40]!r}"
+            f"not {shown(requested)}"
         )
     return requested or DEFAULT
+
+
+def level(requested: int) -> int:
+    """Read a priority in Triton's meaning: 1 is the most urgent; 0, or one past the last level, is the default."""
+    return requested if HIGHEST <= requested <= LOWEST else DEFAULT
 
 
 def rank(enqueued_at: float, priority: int, ageing: float) -> float:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -47,7 +48,7 @@ class Tensor:
         check_name(self.name)
         if self.datatype not in DATATYPES:
             raise InputError(
-                f"tensor {self.name!r}: unknown datatype {str(self.datatype)[:40]!r}; expected one of {', '.join(DATATYPES)}"
+                f"tensor {self.name!r}: unknown datatype {shown(self.datatype)}; expected one of {', '.join(DATATYPES)}"
             )
         count = _count(self.name, self.shape)
         if len(self.data) > MAX_BYTES:
@@ -92,9 +93,9 @@ class Tensor:
         datatype = document.get("datatype")
         if datatype not in DATATYPES:
             raise InputError(
-                f"tensor {name!r}: unknown datatype {str(datatype)[:40]!r}; expected one of {', '.join(DATATYPES)}"
+                f"tensor {name!r}: unknown datatype {shown(datatype)}; expected one of {', '.join(DATATYPES)}"
             )
-        shape = _shape(name, document.get("shape"))
+        shape = check_shape(name, document.get("shape"))
         content_type = _content_type(name, str(datatype), document.get("parameters", {}))
         values = _flat(name, shape, document.get("data"))
         if datatype == BYTES:
@@ -126,8 +127,8 @@ class Tensor:
         return tuple(_split(self.name, self.data))
 
 
-def parse(document: object) -> tuple[Tensor, ...]:
-    """Read the `inputs` (or `outputs`) list of the protocol's JSON.
+def parse(document: object, read: Callable[[object], Tensor] = Tensor.from_json) -> tuple[Tensor, ...]:
+    """Read the `inputs` (or `outputs`) list of the protocol's JSON; `read` makes a tensor of each item.
 
     Raises:
         InputError: naming the tensor and what was expected.
@@ -139,7 +140,7 @@ def parse(document: object) -> tuple[Tensor, ...]:
         raise InputError(f"inputs has {len(document)} tensors; at most {MAX_TENSORS} are taken")
     tensors: dict[str, Tensor] = {}
     for item in document:
-        tensor = Tensor.from_json(item)
+        tensor = read(item)
         if tensor.name in tensors:
             raise InputError(f"tensor {tensor.name!r} is given twice")
         tensors[tensor.name] = tensor
@@ -156,13 +157,13 @@ def digest(tensors: Iterable[Tensor]) -> Digest:
 
     Of each: `name\0datatype\0d0,d1,...\0`, the data's length as u64-LE, the data.
     """
-    stream = bytearray()
+    stream = hashlib.sha256()
     for tensor in sorted(tensors, key=lambda tensor: tensor.name):
         shape = ",".join(map(str, tensor.shape))
-        stream += f"{tensor.name}\0{tensor.datatype}\0{shape}\0".encode()
-        stream += struct.pack("<Q", len(tensor.data))
-        stream += tensor.data
-    return Digest.of(bytes(stream))
+        stream.update(f"{tensor.name}\0{tensor.datatype}\0{shape}\0".encode())
+        stream.update(struct.pack("<Q", len(tensor.data)))
+        stream.update(tensor.data)
+    return Digest(stream.hexdigest())
 
 
 def join_bytes(elements: Iterable[bytes]) -> bytes:
@@ -176,6 +177,17 @@ def kind(value: object) -> str:
     return names.get(type(value), "a number")
 
 
+def shown(value: object) -> str:
+    """Show a JSON value in an error: texts and numbers as they are, shortened; of the rest the kind, as it may be deep."""
+    return (
+        repr(value[:40])
+        if isinstance(value, str)
+        else str(value)[:40]
+        if type(value) in (int, float)
+        else kind(value)
+    )
+
+
 def check_name(name: object) -> str:
     """Return a tensor's name if it is one: 1 to 128 printable characters.
 
@@ -184,7 +196,7 @@ def check_name(name: object) -> str:
 
     """
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
-        raise InputError(f"a tensor's name is 1 to {MAX_NAME} printable characters, not {str(name)[:40]!r}")
+        raise InputError(f"a tensor's name is 1 to {MAX_NAME} printable characters, not {shown(name)}")
     return name
 
 
@@ -206,12 +218,22 @@ def _count(name: str, shape: tuple[int, ...]) -> int:
     if not whole or len(shape) > MAX_RANK or (count := math.prod(shape)) > MAX_BYTES:
         raise InputError(
             f"tensor {name!r}: its shape is at most {MAX_RANK} whole numbers from 0 with a product "
-            f"up to {MAX_BYTES}, not {str(list(shape))[:80]}"
+            f"up to {MAX_BYTES}, not {_sizes(shape)}"
         )
     return count
 
 
-def _shape(name: str, shape: object) -> tuple[int, ...]:
+def _sizes(shape: tuple[object, ...]) -> str:
+    return "[" + ", ".join(map(shown, shape[: MAX_RANK + 1])) + "]"
+
+
+def check_shape(name: str, shape: object) -> tuple[int, ...]:
+    """Return the shape of the tensor of that name if it is one.
+
+    Raises:
+        InputError: it is no list of whole numbers, or too large.
+
+    """
     if not isinstance(shape, list):
         raise InputError(f"tensor {name!r}: its shape is a list of whole numbers, not {kind(shape)}")
     _count(name, tuple(shape))
@@ -224,11 +246,11 @@ def _content_type(name: str, datatype: str, parameters: object) -> str:
     if "binary_data_size" in parameters:
         raise InputError(f"tensor {name!r}: binary data is not taken here; give its data as JSON")
     content_type = parameters.get("content_type", "str") if datatype == BYTES else "str"
-    if content_type not in _TEXT:
+    if not isinstance(content_type, str) or content_type not in _TEXT:
         raise InputError(
-            f"tensor {name!r}: unknown content_type {str(content_type)[:40]!r}; expected 'base64' or 'str'"
+            f"tensor {name!r}: unknown content_type {shown(content_type)}; expected 'base64' or 'str'"
         )
-    return str(content_type)
+    return content_type
 
 
 def _flat(name: str, shape: tuple[int, ...], data: object) -> list[object]:

@@ -35,6 +35,7 @@ class Answer:
 
     outputs: tuple[Tensor, ...] = ()
     error: str | None = None
+    refused: bool = False  # the error is the input's
     seconds: float = 0.0
 
 
@@ -72,7 +73,7 @@ class Instance:
         if answer.get("id") != task:
             raise WorkerError("the worker answered another task than it was asked")
         if answer.get("op") == "error":
-            return Answer(error=str(answer.get("message", ""))[:2000])
+            return Answer(error=str(answer.get("message", ""))[:2000], refused=answer.get("kind") == "input")
         if answer.get("op") != "result":
             raise WorkerError(f"the worker answered with {str(answer.get('op'))[:40]!r}, not with a result")
         seconds = answer.get("seconds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from sluice_scheduler.api import admin, problems, tasks
+from sluice_scheduler.api import admin, infer, oip, problems, tasks
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.intake import Intake
@@ -27,4 +27,6 @@ def create_app(
     problems.install(app)
     app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
     app.include_router(admin.build_router(fleet, queue, dispatcher, keys, ageing=ageing))
+    app.include_router(oip.build_router(fleet, dispatcher))
+    app.include_router(infer.build_router(intake, max_request_bytes=max_request_bytes))
     return app

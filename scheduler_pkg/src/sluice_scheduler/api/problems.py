@@ -17,6 +17,8 @@ STATUS: Final[dict[type[Exception], int]] = {
     InputError: 400,
     errors.TooLargeError: 413,
     errors.RequestError: 400,
+    errors.UnsupportedError: 501,
+    errors.ExpiredError: 503,
     errors.UnknownTaskError: 404,
     errors.TransitionError: 409,
     errors.NotReadyError: 503,

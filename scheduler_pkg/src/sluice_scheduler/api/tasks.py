@@ -10,8 +10,9 @@ from fastapi.responses import JSONResponse, Response
 
 from sluice.receipt.dsse import MEDIA_TYPE
 from sluice_scheduler import views
+from sluice_scheduler.api import bodies
 from sluice_scheduler.dispatcher import Dispatcher
-from sluice_scheduler.errors import TooLargeError, TransitionError
+from sluice_scheduler.errors import TransitionError
 from sluice_scheduler.intake import SMALL, Intake
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.queue import JobQueue
@@ -29,7 +30,7 @@ def build_router(
     @router.post("", status_code=202)
     async def submit(request: Request) -> JSONResponse:
         """Queue a task; answered once it is durable."""
-        job = await intake.submit(await _body(request, max_request_bytes))
+        job = await intake.submit(await bodies.read(request, max_request_bytes))
         return JSONResponse(views.summary(job), 202, {"Location": f"/v1/tasks/{job.id}"})
 
     @router.get("")
@@ -75,18 +76,3 @@ def build_router(
 
 def _shown(job: Job) -> JSONResponse:
     return JSONResponse(views.task(job))
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    length = request.headers.get("content-length", "0")
-    body = bytearray()
-    if not length.isdigit() or int(length) <= limit:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                break
-        else:
-            return bytes(body)
-    raise TooLargeError(
-        f"the request is larger than {limit} bytes, the most this scheduler takes (--max-request-bytes)"
-    )

@@ -1,0 +1,133 @@
+"""`/v2`: the Open Inference Protocol over HTTP, all but the inference itself.
+
+https://github.com/kserve/open-inference-protocol, with Triton's extensions that `protocol.EXTENSIONS` lists.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from sluice_scheduler import protocol
+from sluice_scheduler.api import bodies
+from sluice_scheduler.deployment import Deployment, ServedModel
+from sluice_scheduler.dispatcher import Dispatcher
+from sluice_scheduler.document import read_object
+from sluice_scheduler.errors import RequestError, UnknownModelError, UnsupportedError
+from sluice_scheduler.fleet import Fleet
+
+MAX_INDEX_BYTES: Final = 4096  # of the body that asks for the repository's index
+
+Environment = Annotated[
+    str | None, Query(description="needed where several environments carry the model in one version")
+]
+
+
+def build_router(fleet: Fleet, dispatcher: Dispatcher) -> APIRouter:
+    """Make the routes that look at the server and its models."""
+    router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+    _server(router, fleet, dispatcher)
+    _repository(router, fleet)
+    _statistics(router, fleet, dispatcher)
+    _models(router, fleet, dispatcher)
+    return router
+
+
+def _server(router: APIRouter, fleet: Fleet, dispatcher: Dispatcher) -> None:
+    @router.get("")
+    async def server() -> JSONResponse:
+        """Name the server and the extensions it has."""
+        return JSONResponse(protocol.server())
+
+    @router.get("/health/live")
+    async def live() -> JSONResponse:
+        """Say that the process answers."""
+        return JSONResponse({"live": True})
+
+    @router.get("/health/ready")
+    async def ready() -> JSONResponse:
+        """Say whether every model can answer: 200 or 503."""
+        up = fleet.ready and not dispatcher.draining
+        return JSONResponse({"ready": up}, 200 if up else 503)
+
+
+def _repository(router: APIRouter, fleet: Fleet) -> None:
+    @router.post("/repository/index")
+    async def index(request: Request) -> JSONResponse:
+        """List the models; with `{"ready": true}` only those that can answer."""
+        body = await bodies.read(request, MAX_INDEX_BYTES)
+        asked = read_object(body, "ready") if body.strip() else {}
+        only = asked.get("ready", False)
+        if asked.keys() - {"ready"} or not isinstance(only, bool):
+            raise RequestError("the request is an object that may have ready, which is true or false")
+        return JSONResponse(protocol.index(fleet.members.values(), ready=only))
+
+    @router.post("/repository/models/{model}/load")
+    async def load(model: str) -> None:
+        """Refuse: models come with the environments that the scheduler was started with."""
+        _fixed(fleet, model, "load")
+
+    @router.post("/repository/models/{model}/unload")
+    async def unload(model: str) -> None:
+        """Refuse, as `load`."""
+        _fixed(fleet, model, "unload")
+
+
+def _statistics(router: APIRouter, fleet: Fleet, dispatcher: Dispatcher) -> None:
+    @router.get("/models/stats")
+    async def all_statistics() -> JSONResponse:
+        """Count what all models did since the start."""
+        return JSONResponse(protocol.statistics(fleet.members.values(), dispatcher.statistics))
+
+    @router.get("/models/{model}/stats")
+    @router.get("/models/{model}/versions/{version}/stats")
+    async def statistics(
+        model: str, version: str | None = None, environment: Environment = None
+    ) -> JSONResponse:
+        """Count what a model did since the start."""
+        deployment, served = _find(fleet, model, version, environment)
+        wanted = deployment.environment, served.name
+        return JSONResponse(protocol.statistics(fleet.members.values(), dispatcher.statistics, wanted))
+
+
+def _models(router: APIRouter, fleet: Fleet, dispatcher: Dispatcher) -> None:
+    @router.get("/models/{model}/ready")
+    @router.get("/models/{model}/versions/{version}/ready")
+    async def model_ready(
+        model: str, version: str | None = None, environment: Environment = None
+    ) -> JSONResponse:
+        """Say whether a model can answer: 200 or 503."""
+        deployment, served = _find(fleet, model, version, environment)
+        up = fleet.members[deployment.environment].up and not dispatcher.draining
+        return JSONResponse({"name": served.name, "ready": up}, 200 if up else 503)
+
+    @router.get("/models/{model}")
+    @router.get("/models/{model}/versions/{version}")
+    async def metadata(
+        model: str, version: str | None = None, environment: Environment = None
+    ) -> JSONResponse:
+        """Show a model's inputs and outputs."""
+        _, served = _find(fleet, model, version, environment)
+        return JSONResponse(protocol.model(served.model))
+
+
+def _find(
+    fleet: Fleet, model: str, version: str | None, environment: str | None
+) -> tuple[Deployment, ServedModel]:
+    """Find a model that a path names: an unknown one is a page that is not there."""
+    try:
+        return fleet.find(model, environment, version)
+    except UnknownModelError as error:
+        raise HTTPException(404, str(error)) from None
+
+
+def _fixed(fleet: Fleet, model: str, verb: str) -> None:
+    if not any(served.name == model for served in protocol.models(fleet.members.values())):
+        raise HTTPException(404, f"no model {model[:80]!r} is served here")
+    raise UnsupportedError(
+        f"{verb} of model {model!r} is not supported: a model is served as long as its environment is; "
+        "start the scheduler with other --env"
+    )
