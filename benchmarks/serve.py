@@ -208,7 +208,7 @@ def publishers(url: str, packages: list[Path], done: str) -> None:
                 path = queue.pop()
                 content = path.read_bytes()
                 sha256 = hashlib.sha256(content).hexdigest()
-                (await client.put(f"/api/v1/uploads/{sha256}", content=content)).raise_for_status()
+                (await client.put(f"/api/v1/channels/{channel}/uploads/{sha256}", content=content)).raise_for_status()
                 body = {"sha256": sha256, "filename": path.name}
                 answer = await client.post(f"/api/v1/channels/{channel}/packages", json=body)
                 accepted += answer.raise_for_status().status_code == httpx.codes.CREATED
