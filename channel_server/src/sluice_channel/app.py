@@ -65,6 +65,7 @@ def create_site_app(site: Site, *, everyone: bool = False, accel_prefix: str | N
     uploads = Uploads(site.blobs, Bounds())
     archive = Archive(site.catalogue)
     views = Views(site.catalogue, site.scratch, site.now, metrics.derivation)
+    api_channels.describe(app)
     for router in (
         health.build_router(),
         upload.build_router(site, uploads),
@@ -82,7 +83,6 @@ def create_site_app(site: Site, *, everyone: bool = False, accel_prefix: str | N
         packages.build_router(site, views, accel_prefix),  # last: its pattern is the widest
     ):
         app.include_router(router)
-    api_channels.describe(app)
     return app
 
 
