@@ -36,8 +36,13 @@ class Home:
 
     @property
     def channel(self) -> Path:
-        """The channel's folder."""
+        """The folder that packages are built into."""
         return self.root / "channel"
+
+    @property
+    def site(self) -> Path:
+        """The channel server's folder: its catalogue and its files."""
+        return self.root / "site"
 
     @property
     def channel_url(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+import changes
 import services
 from batch import Batch
 from home import CHECKOUT, ENVIRONMENTS, Home
@@ -55,14 +57,18 @@ class Road:
         return {"packages": len(packages), "bytes": size}
 
     def serve_channel(self) -> dict[str, Any]:
-        """Index the folder and serve it."""
-        self._run(self._sluice, "channel", "index", str(self._home.channel))
+        """Take the packages into the server's catalogue and serve it."""
+        if changed := changes.changed(self._home.site, self._home.channel):
+            # A channel never takes other bytes under a name; what is being worked on gets a new channel.
+            self._console.print(f"{changed} was built anew from other sources: beginning a new channel")
+            shutil.rmtree(self._home.site)
+        self._run(self._sluice, "channel", "import", str(self._home.site), str(self._home.channel))
         services.check_port(self._home.channel_port, "SLUICE_QUICKSTART_CHANNEL_PORT")
         command = [
             self._sluice,
             "channel",
             "serve",
-            str(self._home.channel),
+            str(self._home.site),
             "--port",
             str(self._home.channel_port),
         ]
@@ -78,7 +84,7 @@ class Road:
             locks.append(
                 self._json(self._sluice, "lock", str(folder), "-c", f"main={self._home.channel_url}")
             )
-            self._run(self._sluice, "channel", "register", str(self._home.channel), str(folder))
+            self._run(self._sluice, "channel", "register", str(self._home.site), str(folder))
         return locks
 
     def install_scheduler(self) -> dict[str, Any]:

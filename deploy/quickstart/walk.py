@@ -1,4 +1,4 @@
-"""Walk the whole road once: build, index, serve, lock, install, run, replay, verify."""
+"""Walk the whole road once: build, publish, serve, lock, install, run, replay, verify."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def walk(home: Home, report: Report) -> None:
     road = Road(home, console)
     steps: list[tuple[str, Callable[[], Any]]] = [
         ("build the channel's packages", road.build),
-        ("index the channel and serve it", road.serve_channel),
+        ("take the packages into a channel and serve it", road.serve_channel),
         ("lock the environments against the channel", road.lock),
         ("install sluice-scheduler from the channel", road.install_scheduler),
         ("start the daemon; it realises and verifies the environments", road.start_scheduler),
