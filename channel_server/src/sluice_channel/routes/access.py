@@ -78,7 +78,7 @@ def reading(request: Request, site: Site, channel: str) -> View:
     """
     address = address_of(request.scope)
     name = f"{channel}{LABEL}{address.label}" if address.label else channel
-    found, private = _look(site, channel, name)
+    found, private = _look(site, name)
     if private or not found:
         # The same is done for a channel that is not there as for one that must not be seen.
         session, caller = _session(request), identify(request, site)
@@ -231,16 +231,17 @@ def _changing(request: Request, site: Site, view: View, what: str, allows: Calla
     return view
 
 
-def _look(site: Site, channel: str, name: str) -> tuple[bool, bool]:
+def _look(site: Site, name: str) -> tuple[bool, bool]:
     """Tell whether a channel is there, and whether it or the channel that it is a label of is private."""
     try:
         private = site.catalogue.channel(name).private
     except NoChannelError:
         return False, True
-    if private or name == channel:
+    base, labelled, _ = name.partition(LABEL)
+    if private or not labelled:
         return True, private
     try:
-        return True, site.catalogue.channel(channel).private
+        return True, site.catalogue.channel(base).private
     except NoChannelError:
         return True, False
 
