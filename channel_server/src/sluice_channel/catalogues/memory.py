@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import wraps
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from sluice.digest import Digest
 from sluice_channel import shards
@@ -20,48 +18,11 @@ from sluice_channel.catalogue import (
     Totals,
     chained,
 )
+from sluice_channel.catalogues.locking import locked
+from sluice_channel.catalogues.spans import Spans
 from sluice_channel.entry import Change, Entry, Package, Publish, decide
 from sluice_channel.errors import NoChannelError, NoGenerationError, NoPackageError
 from sluice_channel.family import derive
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-@dataclass(slots=True)
-class _Channel:
-    private: bool
-    notices: str = "[]"
-    generations: list[Generation] = field(default_factory=list)
-    entries: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)  # every span, in order
-    shards: dict[tuple[str, str], list[tuple[int, Digest]]] = field(default_factory=dict)  # subdir, name
-    projects: dict[tuple[str, str], Project] = field(default_factory=dict)  # name, subdir
-    needs: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # name, subdir
-
-    def current(self, key: tuple[str, str]) -> Entry | None:
-        spans = self.entries.get(key)
-        return spans[-1] if spans else None
-
-    def at(self, subdir: str, at: int) -> list[Entry]:
-        found = [
-            entry
-            for (where, _), spans in self.entries.items()
-            if where == subdir
-            for entry in spans
-            if entry.since <= at and (entry.until is None or entry.until > at)
-        ]
-        return sorted(found, key=lambda entry: entry.package.filename)
-
-
-def _locked(method: Callable[_P, _T]) -> Callable[_P, _T]:
-    @wraps(method)
-    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        catalogue = args[0]
-        assert isinstance(catalogue, MemoryCatalogue)
-        with catalogue.lock:
-            return method(*args, **kwargs)
-
-    return call
 
 
 class MemoryCatalogue:
@@ -70,7 +31,7 @@ class MemoryCatalogue:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self._identity = uuid.uuid4().hex[:12]
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[str, Spans] = {}
         self._packages: dict[Digest, Package] = {}
 
     @property
@@ -78,40 +39,40 @@ class MemoryCatalogue:
         """What tells this catalogue from every other."""
         return self._identity
 
-    @_locked
+    @locked
     def create(self, channel: str, *, private: bool = False, now: int) -> ChannelState:
         """Make a channel, or find it."""
         del now
-        self._channels.setdefault(channel, _Channel(private))
+        self._channels.setdefault(channel, Spans(private))
         return self.channel(channel)
 
-    @_locked
+    @locked
     def set_private(self, channel: str, *, private: bool) -> None:
         """Say whether strangers may know of a channel."""
         self._find(channel).private = private
 
-    @_locked
+    @locked
     def notices(self, channel: str) -> str:
         """Return a channel's notices."""
         return self._find(channel).notices
 
-    @_locked
+    @locked
     def set_notices(self, channel: str, notices: str) -> None:
         """Replace a channel's notices."""
         self._find(channel).notices = notices
 
-    @_locked
+    @locked
     def channels(self) -> tuple[ChannelState, ...]:
         """List all channels."""
         return tuple(self.channel(name) for name in sorted(self._channels))
 
-    @_locked
+    @locked
     def channel(self, channel: str) -> ChannelState:
         """Find a channel."""
         found = self._find(channel)
         return ChannelState(channel, len(found.generations), found.private)
 
-    @_locked
+    @locked
     def change(self, channel: str, changes: Sequence[Change], *, now: int) -> Generation | None:
         """Make one generation of some changes."""
         found = self._find(channel)
@@ -136,7 +97,7 @@ class MemoryCatalogue:
         found.generations.append(generation)
         return generation
 
-    def _follow(self, found: _Channel, channel: str, subdir: str, name: str, number: int, now: int) -> None:
+    def _follow(self, found: Spans, channel: str, subdir: str, name: str, number: int, now: int) -> None:
         del channel
         entries = [entry for entry in found.at(subdir, number) if entry.package.name == name]
         family = derive(entries)
@@ -146,12 +107,12 @@ class MemoryCatalogue:
         )
         found.needs[name, subdir] = family.needs
 
-    @_locked
+    @locked
     def package(self, sha256: Digest) -> Package | None:
         """Find what is known of a package file."""
         return self._packages.get(sha256)
 
-    @_locked
+    @locked
     def entry(self, channel: str, subdir: str, filename: str, at: int | None = None) -> Entry:
         """Find a package by its file name."""
         for entry in self._at(channel, subdir, at):
@@ -159,7 +120,7 @@ class MemoryCatalogue:
                 return entry
         raise NoPackageError(f"the channel has no {subdir}/{filename[:200]}")
 
-    @_locked
+    @locked
     def family(self, channel: str, subdir: str, name: str, at: int | None = None) -> list[Entry]:
         """List the packages of a name."""
         return [entry for entry in self._at(channel, subdir, at) if entry.package.name == name]
@@ -170,14 +131,14 @@ class MemoryCatalogue:
             found = self._at(channel, subdir, at)
         yield from found
 
-    @_locked
+    @locked
     def subdirs(self, channel: str, at: int | None = None) -> tuple[str, ...]:
         """List the subdirs that have or had a package."""
         last = self._number(channel, at)
         shards_ = self._find(channel).shards.items()
         return tuple(sorted({subdir for (subdir, _), rows in shards_ if rows[0][0] <= last}))
 
-    @_locked
+    @locked
     def touched(self, channel: str, subdir: str, at: int | None = None) -> int:
         """Return the last generation that changed a subdir."""
         last = self._number(channel, at)
@@ -192,7 +153,7 @@ class MemoryCatalogue:
             default=0,
         )
 
-    @_locked
+    @locked
     def shards(
         self, channel: str, subdir: str, at: int | None = None, after: int = 0
     ) -> Mapping[str, Digest]:
@@ -205,13 +166,13 @@ class MemoryCatalogue:
                 found[name] = upto[-1]
         return found
 
-    @_locked
+    @locked
     def young(self, channel: str, subdir: str, cut: int, at: int | None = None) -> frozenset[str]:
         """Return the names of which a package became visible after a time."""
         found = self._at(channel, subdir, at)
         return frozenset(entry.package.name for entry in found if entry.indexed_at > cut)
 
-    @_locked
+    @locked
     def shard(self, channel: str, subdir: str, digest: Digest) -> bytes:
         """Return a shard of any generation."""
         for (where, name), rows in self._find(channel).shards.items():
@@ -220,7 +181,7 @@ class MemoryCatalogue:
                     return shards.shard(self.family(channel, subdir, name, number))
         raise NoPackageError(f"{subdir} never had a shard {digest}")
 
-    @_locked
+    @locked
     def generation(self, channel: str, number: int) -> Generation:
         """Find a generation."""
         found = self._find(channel).generations
@@ -228,7 +189,7 @@ class MemoryCatalogue:
             raise NoGenerationError(f"the channel {channel} has no generation {number}")
         return found[number - 1]
 
-    @_locked
+    @locked
     def generations(
         self, channel: str, *, before: int | None = None, limit: int = 100
     ) -> tuple[Generation, ...]:
@@ -237,50 +198,50 @@ class MemoryCatalogue:
         end = len(found) if before is None else max(min(before - 1, len(found)), 0)
         return tuple(reversed(found[max(end - limit, 0) : end]))
 
-    @_locked
+    @locked
     def projects(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
         """List projects."""
         return self._matching(channel, text)[offset : offset + limit]
 
-    @_locked
+    @locked
     def count_projects(self, channel: str, text: str = "") -> int:
         """Count projects."""
         return len(self._matching(channel, text))
 
-    @_locked
+    @locked
     def search(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
         """List the projects of names that a text is found in."""
         names = self._found(channel, text)[offset : offset + limit]
         return tuple(project for name in names for project in self.project(channel, name))
 
-    @_locked
+    @locked
     def count_found(self, channel: str, text: str = "") -> int:
         """Count the names that a text is found in."""
         return len(self._found(channel, text))
 
-    @_locked
+    @locked
     def project(self, channel: str, name: str) -> tuple[Project, ...]:
         """List a name's projects."""
         return tuple(each for each in self._matching(channel, "") if each.name == name)
 
-    @_locked
+    @locked
     def totals(self, channel: str) -> Totals:
         """Count names and packages."""
         shown = self._matching(channel, "")
         return Totals(len({each.name for each in shown}), sum(each.packages for each in shown))
 
-    @_locked
+    @locked
     def stored(self) -> tuple[int, int]:
         """Count the package files that are known."""
         return len(self._packages), sum(package.size for package in self._packages.values())
 
-    @_locked
+    @locked
     def dependents(self, channel: str, name: str, *, limit: int) -> tuple[str, ...]:
         """List who depends on a name."""
         needs = self._find(channel).needs.items()
         return tuple(sorted({who for (who, _), wanted in needs if name in wanted})[:limit])
 
-    @_locked
+    @locked
     def holders(self, sha256: Digest) -> tuple[Holder, ...]:
         """List the places whose newest generation names a package file."""
         return tuple(
@@ -293,7 +254,7 @@ class MemoryCatalogue:
     def close(self) -> None:
         """Do nothing."""
 
-    def _find(self, channel: str) -> _Channel:
+    def _find(self, channel: str) -> Spans:
         try:
             return self._channels[channel]
         except KeyError:

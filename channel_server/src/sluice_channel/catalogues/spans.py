@@ -1,0 +1,38 @@
+"""What the catalogue in memory keeps of one channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sluice.digest import Digest
+from sluice_channel.catalogue import Generation, Project
+from sluice_channel.entry import Entry
+
+
+@dataclass(slots=True)
+class Spans:
+    """One channel: every span of every package, and what follows from them."""
+
+    private: bool
+    notices: str = "[]"
+    generations: list[Generation] = field(default_factory=list)
+    entries: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)  # every span, in order
+    shards: dict[tuple[str, str], list[tuple[int, Digest]]] = field(default_factory=dict)  # subdir, name
+    projects: dict[tuple[str, str], Project] = field(default_factory=dict)  # name, subdir
+    needs: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # name, subdir
+
+    def current(self, key: tuple[str, str]) -> Entry | None:
+        """Return what holds now of a package."""
+        spans = self.entries.get(key)
+        return spans[-1] if spans else None
+
+    def at(self, subdir: str, at: int) -> list[Entry]:
+        """Return what held of a subdir in a generation, by file name."""
+        found = [
+            entry
+            for (where, _), spans in self.entries.items()
+            if where == subdir
+            for entry in spans
+            if entry.since <= at and (entry.until is None or entry.until > at)
+        ]
+        return sorted(found, key=lambda entry: entry.package.filename)

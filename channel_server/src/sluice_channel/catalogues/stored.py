@@ -1,0 +1,103 @@
+"""What rows of the catalogue mean, and the reads that others are made of."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sluice.digest import Digest
+from sluice_channel import statements
+from sluice_channel.catalogue import MAX_WORDS, ChannelState, Generation
+from sluice_channel.entry import Change, Entry, Package
+from sluice_channel.errors import NoChannelError, NoGenerationError
+
+SQL: Final = statements.load(__package__ or "", "sqlite.sql")
+
+
+def family_of(db: sqlite3.Connection, values: Mapping[str, Any]) -> list[Entry]:
+    """Read the packages of a name."""
+    return [to_entry(row) for row in db.execute(SQL["family"], dict(values))]
+
+
+def name_of(change: Change) -> str:
+    """Return the name of the project that a change is of."""
+    return change.key[1].rsplit("-", 2)[0]
+
+
+def find_channel(db: sqlite3.Connection, name: str) -> sqlite3.Row:
+    """Read a channel's row.
+
+    Raises:
+        NoChannelError: there is none.
+
+    """
+    row: sqlite3.Row | None = db.execute(SQL["channel"], {"name": name}).fetchone()
+    if row is None:
+        raise NoChannelError(f"there is no channel {name[:80]!r}")
+    return row
+
+
+def values_at(db: sqlite3.Connection, channel: str, at: int | None) -> dict[str, Any]:
+    """Return a channel's id and the number of a generation that it has.
+
+    Raises:
+        NoChannelError: there is no such channel.
+        NoGenerationError: the channel has not reached it.
+
+    """
+    row = find_channel(db, channel)
+    if at is not None and not 0 <= at <= row["generation"]:
+        raise NoGenerationError(f"the channel {channel} has no generation {at}")
+    return {"channel": row["id"], "at": row["generation"] if at is None else at}
+
+
+def find_meta(db: sqlite3.Connection, key: str) -> str | None:
+    """Read a fact of the catalogue itself."""
+    row = db.execute(SQL["meta"], {"key": key}).fetchone()
+    return str(row["value"]) if row else None
+
+
+def to_state(row: sqlite3.Row) -> ChannelState:
+    """Make a channel of its row."""
+    return ChannelState(row["name"], row["generation"], bool(row["private"]))
+
+
+def to_generation(row: sqlite3.Row) -> Generation:
+    """Make a generation of its row."""
+    return Generation(row["number"], row["made_at"], Digest(row["digest"]), row["changes"])
+
+
+def to_package(row: sqlite3.Row) -> Package:
+    """Make a package of its row."""
+    return Package(
+        Digest(row["sha256"]),
+        row["size"],
+        row["subdir"],
+        row["filename"],
+        row["record"],
+        row["run_exports"],
+        row["about"],
+    )
+
+
+def to_entry(row: sqlite3.Row) -> Entry:
+    """Make an entry of the row that joins it with its package."""
+    return Entry(to_package(row), row["indexed_at"], row["since"], row["until"], row["yanked"], row["patch"])
+
+
+def like(text: str) -> str:
+    """Return the pattern of LIKE for a text within another."""
+    for special in "\\%_":
+        text = text.replace(special, f"\\{special}")
+    return f"%{text}%"
+
+
+def search_values(text: str) -> dict[str, str]:
+    """Return the parameters of a search."""
+    words = text.split()[:MAX_WORDS]
+    whole = " ".join(text.split())
+    patterns = {
+        f"word{number}": like(words[number]) if number < len(words) else "%" for number in range(MAX_WORDS)
+    }
+    return patterns | {"text": whole.lower(), "begins": like(whole)[1:], "contains": like(whole)}
