@@ -39,7 +39,7 @@ lint: $(READY) ## Check style, types and the import contracts
 bench: $(READY) ## Run the benchmarks; tables here, JSON in build/benchmarks/
 	@deploy/system-packages.sh
 	@mkdir -p build/benchmarks
-	@for name in road rebuild; do $(BIN)/python benchmarks/$$name.py --json build/benchmarks/$$name.json || exit 1; done
+	@for name in road rebuild realise publish serve web replay; do $(BIN)/python benchmarks/$$name.py --json build/benchmarks/$$name.json || exit 1; done
 
 clean: stop ## Stop, and remove what was made here (not the user's cache)
 	@if [ -e $(READY) ]; then $(BIN)/python deploy/quickstart --clean; fi

@@ -114,7 +114,9 @@ class Client:
         sha256 = hashlib.sha256(content).hexdigest()
         name = path.name.rsplit("-", 2)[0]
         begun = time.perf_counter()
-        self._http.put(f"/api/v1/channels/{self._channel}/uploads/{sha256}", content=content).raise_for_status()
+        self._http.put(
+            f"/api/v1/channels/{self._channel}/uploads/{sha256}", content=content
+        ).raise_for_status()
         body = {"sha256": sha256, "filename": path.name}
         self._http.post(f"/api/v1/channels/{self._channel}/packages", json=body).raise_for_status()
         accepted = time.perf_counter() - begun

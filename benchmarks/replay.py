@@ -11,19 +11,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import json
 import os
 import random
-import shutil
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +28,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from daemons import ROOT, VISION, channel, daemon
 from harness import Figure, main, spread
 from sluice.receipt import Receipt, published
 from sluice_scheduler.client import Client
@@ -40,12 +36,8 @@ from sluice_scheduler.deployments import realiser
 from sluice_scheduler.replay import AnswerRecord
 from sluice_scheduler.replayer import replay
 
-ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = Path(os.environ.get("SLUICE_QUICKSTART_HOME", "~/.local/share/sluice/quickstart")).expanduser()
-SLUICE = str(Path(sys.executable).with_name("sluice"))
-NLP, VISION = "nlp-minilm-pt213-cpu", "vision-digits-pt213-cpu"
 MODELS = ("minilm", "digits")
-READY_WITHIN = 600.0  # seconds
 TEXTS, PICTURES, PIXELS = 120, 60, 60  # distinct inputs of each kind
 WORDS = (
     "lock", "keeper", "gate", "water", "level", "paddle", "boat", "canal", "weir", "pound", "rises", "falls", "quietly",
@@ -118,74 +110,6 @@ def _some(files: list[Path], chance: random.Random) -> list[Path]:
 
 def _tensor(name: str, datatype: str, shape: list[int], data: list[Any]) -> Json:
     return {"name": name, "datatype": datatype, "shape": shape, "data": data}
-
-
-@contextmanager
-def channel(packages: Path, scratch: Path) -> Iterator[str]:
-    """Serve a channel of the same packages, with the environments locked against its address."""
-    folder = scratch / "channel"
-    shutil.copytree(packages, folder, copy_function=_link, ignore=shutil.ignore_patterns("envs", ".sluice"))
-    _sluice("channel", "index", folder)
-    ready = scratch / "ready"
-    command = [SLUICE, "channel", "serve", str(folder), "--port", "0", "--ready-file", str(ready)]
-    with (scratch / "channel.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        while not ready.exists() and server.poll() is None:
-            time.sleep(0.05)
-        url = ready.read_text().strip()
-        for name in (NLP, VISION):
-            environment = scratch / "envs" / name
-            environment.mkdir(parents=True)
-            shutil.copy(ROOT / "envs" / name / "environment.yml", environment)
-            _sluice("lock", environment, "-c", f"main={url}")
-            _sluice("channel", "register", folder, environment)
-        yield url
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
-
-
-def _sluice(*arguments: object) -> None:
-    subprocess.run([SLUICE, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
-
-
-@contextmanager
-def daemon(url: str, scratch: Path, name: str, *more: str) -> Iterator[str]:
-    """Run a daemon of both environments in a state folder of its own; give its address."""
-    state = scratch / name
-    command = [
-        SLUICE, "scheduler", "serve", "--channel", url, "--env", NLP, "--env", VISION, "--state", str(state),
-        "--prefixes", str(scratch / "p"), "--port", "0", *more,
-    ]  # fmt: skip
-    with (scratch / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + READY_WITHIN
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                address: str = json.loads((state / "run.json").read_text())["url"]
-                if httpx.get(f"{address}/health/ready").status_code == httpx.codes.OK:
-                    break
-            except (OSError, httpx.TransportError):
-                pass
-            time.sleep(0.1)
-        else:
-            sys.exit(f"the scheduler is not ready: {(scratch / f'{name}.log').read_text()[-2000:]}")
-        yield address
-    except httpx.TransportError:
-        console.print((scratch / f"{name}.log").read_text()[-2000:], markup=False)
-        raise
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
 
 
 async def ask(url: str, requests: list[Json], order: list[tuple[int, int]], clients: int, title: str) -> Load:

@@ -9,59 +9,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
-import multiprocessing
-import os
-import pwd
 import random
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import httpx
-import msgpack
-import zstandard
 from rattler import Gateway, MatchSpec, Subdir, solve
 
 import channels
+from crowd import crowd
 from harness import Figure, main, spread
-from publish import names, newcomers, served
+from nginx import Way, alone, in_front, nginx
+from publish import names, served
 from sluice.testing import File, TinyPackage
 from sluice_channel.resource import SHARDS
 
-ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ROOT / "deploy" / "nginx" / "sluice.conf"
 LARGE = 130_000_000  # bytes
 ALONE = 0.45  # of nginx's throughput
 BEHIND = 0.95
-SLOWER = 3.0  # times the idle p99
-READERS, PUBLISHERS = 64, 16
-PAUSE = 0.1  # seconds between two requests of a reader or a publisher
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to get at the channel."""
-
-    name: str
-    url: str  # of the channel
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def large(folder: Path) -> Path:
@@ -70,61 +43,6 @@ def large(folder: Path) -> Path:
     return TinyPackage("large", files={"share/large": content}, subdir=channels.SUBDIR, noarch=None).write(
         folder
     )
-
-
-@contextmanager
-def nginx(scratch: Path, name: str, configured: Callable[[int], str]) -> Iterator[int]:
-    """Run nginx with what stands inside of `http`, made for the port that is given."""
-    port = free_port()
-    folder = scratch / f"nginx-{name}"
-    (folder / "temp").mkdir(parents=True)
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/temp/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes auto;\n"
-        f"user {_me()};\nevents {{ worker_connections 1024; }}\n"
-        f"http {{ access_log off; keepalive_requests 100000;\n{temporary}"
-        f"{configured(port)}\n}}\n"
-    )
-    process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)])
-    try:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        else:
-            raise SystemExit(f"nginx did not start; see {folder}/error.log")
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _me() -> str:
-    return pwd.getpwuid(os.getuid()).pw_name
-
-
-def alone(folder: Path, port: int) -> str:
-    """Configure nginx for a static export."""
-    return f"sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{port}; root {folder}; }}"
-
-
-def in_front(inner: str, site: Path, port: int) -> str:
-    """Configure nginx as shipped, in front of a server."""
-    text = SHIPPED.read_text()
-    for shipped, ours in (
-        ("server 127.0.0.1:8710;", f"server {inner.split('/')[2]};"),
-        ("listen 80;", f"listen 127.0.0.1:{port};"),
-        ("alias /srv/sluice/blobs/;", f"alias {site}/blobs/;"),
-    ):
-        if text.count(shipped) != 1:
-            raise SystemExit(f"{SHIPPED} no longer says {shipped!r} once")
-        text = text.replace(shipped, ours)
-    return text
 
 
 def throughput(url: str) -> float:
@@ -195,86 +113,6 @@ def compared(
         )
         for way in ways[:-1]
     ]  # fmt: skip
-
-
-def publishers(url: str, packages: list[Path], done: str) -> None:
-    """Publish everything from 16 clients at once, then write how many were accepted."""
-    origin, _, channel = url.rpartition("/")
-
-    async def one(queue: list[Path]) -> int:
-        accepted = 0
-        async with httpx.AsyncClient(base_url=origin, timeout=60) as client:
-            while queue:
-                path = queue.pop()
-                content = path.read_bytes()
-                sha256 = hashlib.sha256(content).hexdigest()
-                (await client.put(f"/api/v1/channels/{channel}/uploads/{sha256}", content=content)).raise_for_status()
-                body = {"sha256": sha256, "filename": path.name}
-                answer = await client.post(f"/api/v1/channels/{channel}/packages", json=body)
-                accepted += answer.raise_for_status().status_code == httpx.codes.CREATED
-                await asyncio.sleep(PAUSE)
-        return accepted
-
-    async def everyone() -> int:
-        return sum(await asyncio.gather(*(one(packages) for _ in range(PUBLISHERS))))
-
-    Path(done).write_text(str(asyncio.run(everyone())))
-
-
-async def readers(url: str, until: Callable[[], bool]) -> list[float]:
-    """Read from 64 clients at once; return the seconds that each shard took.
-
-    Raises:
-        SystemExit: an answer is not what the index names.
-
-    """
-    taken: list[float] = []
-
-    async def one(seed: int) -> None:
-        chosen = random.Random(seed)
-        async with httpx.AsyncClient(timeout=60) as client:
-            while not until():
-                answer = await client.get(f"{url}/{channels.SUBDIR}/{SHARDS}")
-                shards = names(answer.raise_for_status().content)
-                for name in chosen.sample(sorted(shards), 3):
-                    begun = time.perf_counter()
-                    shard = await client.get(f"{url}/{channels.SUBDIR}/{shards[name].hex()}.msgpack.zst")
-                    taken.append(time.perf_counter() - begun)
-                    if hashlib.sha256(shard.raise_for_status().content).digest() != shards[name]:
-                        raise SystemExit(f"the shard of {name} is not what the index names")
-                    await asyncio.sleep(PAUSE)
-
-    await asyncio.gather(*(one(seed) for seed in range(READERS)))
-    return taken
-
-
-def crowd(url: str, scratch: Path, size: int, seconds: float) -> list[Figure]:
-    """Measure shards among readers alone, then among readers and publishers; nothing may be lost or torn."""
-    end = time.monotonic() + seconds
-    idle = asyncio.run(readers(url, lambda: time.monotonic() > end))
-    packages = newcomers(scratch / "crowd", size, size)
-    done = scratch / "published"
-    process = multiprocessing.get_context("spawn").Process(target=publishers, args=(url, packages, str(done)))
-    process.start()
-    loaded = asyncio.run(readers(url, lambda: not process.is_alive()))
-    process.join()
-    if process.exitcode or int(done.read_text()) != len(packages):
-        raise SystemExit("a publish was refused")
-    index = names(httpx.get(f"{url}/{channels.SUBDIR}/{SHARDS}").content)
-    for path in packages:
-        shard = httpx.get(f"{url}/{channels.SUBDIR}/{index[path.name.rsplit('-', 2)[0]].hex()}.msgpack.zst")
-        packed = zstandard.ZstdDecompressor().decompress(shard.raise_for_status().content)
-        if path.name not in msgpack.unpackb(packed)["packages.conda"]:
-            raise SystemExit(f"{path.name} was accepted and is not there")
-    return [
-        Figure(f"shards, p99 among {READERS} readers and {PUBLISHERS} publishers", _p99(loaded) * 1e3, "ms",
-               peer="readers alone", peer_value=_p99(idle) * 1e3, target=SLOWER, bound="ratio"),
-        Figure("publishes accepted and found", len(packages), ""),
-    ]  # fmt: skip
-
-
-def _p99(samples: list[float]) -> float:
-    return statistics.quantiles(samples, n=100)[98]
 
 
 def measure(arguments: argparse.Namespace) -> list[Figure]:

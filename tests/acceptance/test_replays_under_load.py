@@ -19,7 +19,7 @@ def test_mixed_requests_in_mixed_batches_under_load_replay_byte_for_byte(road, t
     )
     assert done.returncode == 0, done.stdout + done.stderr
     figures = {one["name"]: one for one in json.loads((tmp_path / "figures.json").read_text())["figures"]}
-    assert figures["answers"]["value"] == 400
+    assert figures["answers"]["value"] == 400 + 40  # a tenth more for short texts
     assert figures["made again: receipts verified and replayed"]["value"] == 40
     differences = [one["value"] for name, one in figures.items() if name.startswith("byte differences")]
     assert differences == [0, 0, 0]
