@@ -361,7 +361,7 @@ def test_a_killed_run_leaves_the_old_index_and_the_next_one_cleans_up(channel, p
 def test_ctrl_c_is_quiet_and_leaves_the_old_index(channel, package):
     index(channel)
     before = documents(channel)
-    for number in range(60):
+    for number in range(300):
         package(channel, f"many{number}")
     with subprocess.Popen(
         [sys.executable, "-m", "sluice_channel", "index", str(channel)],
