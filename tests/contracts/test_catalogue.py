@@ -11,7 +11,7 @@ from sluice.package import PackageId
 from sluice_channel.catalogue import Totals, chained
 from sluice_channel.catalogues.memory import MemoryCatalogue
 from sluice_channel.catalogues.sqlite import SqliteCatalogue
-from sluice_channel.entry import Package, Patch, Publish, Unyank, Yank, canonical
+from sluice_channel.entry import Package, Patch, Publish, Remove, Unyank, Yank, canonical
 from sluice_channel.errors import ConflictError, NoChannelError, NoGenerationError, NoPackageError
 
 
@@ -32,6 +32,7 @@ def package(filename, subdir="linux-64", *, salt="", depends=(), summary=""):
     return Package(sha256, 9, subdir, filename, canonical(record), "{}", canonical({"summary": summary}))
 
 
+A1_KEY = ("linux-64", "a-1-0.conda")
 A1, A2, B = (package(name) for name in ("a-1-0.conda", "a-2-0.conda", "b-1-0.tar.bz2"))
 
 
@@ -333,3 +334,87 @@ def test_notices(catalogue):
         catalogue.notices("other")
     with pytest.raises(NoChannelError):
         catalogue.set_notices("other", "[]")
+
+
+def test_a_yanked_package_may_be_removed_and_old_generations_still_have_it(catalogue):
+    publish(catalogue, A1, A2)
+    with pytest.raises(ConflictError, match="yank it before"):
+        catalogue.change("main", [Remove(*A1_KEY)], now=11)
+    catalogue.change("main", [Yank(*A1_KEY, "bad")], now=12)
+    made = catalogue.change("main", [Remove(*A1_KEY)], now=13)
+    assert (made.number, json.loads(made.changes)) == (3, [["remove", *A1_KEY]])
+    assert catalogue.change("main", [Remove(*A1_KEY)], now=14) is None
+    with pytest.raises(NoPackageError):
+        catalogue.entry("main", *A1_KEY)
+    assert catalogue.entry("main", *A1_KEY, 2).yanked == "bad"
+    assert names(catalogue.entries("main", "linux-64")) == ["a-2-0.conda"]
+    assert shard(catalogue, catalogue.shards("main", "linux-64")["a"]).get("removed") is None
+    assert shard(catalogue, catalogue.shards("main", "linux-64", 2)["a"])["removed"] == ["a-1-0.conda"]
+    assert catalogue.holders(A1.sha256) == ()
+    assert catalogue.namers(A1.sha256) == ("main",)
+    publish(catalogue, A1, now=15)
+    assert catalogue.entry("main", *A1_KEY).indexed_at == 15
+    with pytest.raises(NoPackageError):
+        catalogue.entry("main", *A1_KEY, 3)
+
+
+def test_the_last_package_of_a_name_may_be_removed(catalogue):
+    publish(catalogue, A1)
+    catalogue.change("main", [Yank(*A1_KEY, "bad")], now=12)
+    catalogue.change("main", [Remove(*A1_KEY)], now=13)
+    assert catalogue.family("main", "linux-64", "a") == []
+    assert catalogue.totals("main") == Totals(0, 0)
+    digest = catalogue.shards("main", "linux-64")["a"]
+    assert shard(catalogue, digest) == {"packages": {}, "packages.conda": {}}
+
+
+def test_old_generations_can_be_forgotten_and_the_rest_stays_as_it_is(catalogue):
+    catalogue.create("other", now=1)
+    publish(catalogue, A1, A2)
+    publish(catalogue, A2, channel="other")
+    for change in (Yank(*A1_KEY, "bad"), Remove(*A1_KEY), Yank("linux-64", "a-2-0.conda", "too")):
+        catalogue.change("main", [change], now=12)
+    catalogue.change("main", [Remove("linux-64", "a-2-0.conda")], now=13)
+    publish(catalogue, B, now=14)
+
+    def seen():
+        return [
+            (
+                catalogue.generation("main", number),
+                list(catalogue.entries("main", "linux-64", number)),
+                {
+                    name: catalogue.shard("main", "linux-64", digest)
+                    for name, digest in catalogue.shards("main", "linux-64", number).items()
+                },
+            )
+            for number in (4, 5, 6)
+        ]
+
+    before = seen()
+    assert catalogue.leaving("main", 2) == ()
+    assert catalogue.leaving("main", 4) == ((3, A1.sha256),)
+    assert catalogue.leaving("main", 6) == ((3, A1.sha256), (5, A2.sha256))
+    for number in (0, 7):
+        with pytest.raises(NoGenerationError):
+            catalogue.forget("main", number)
+    tried = catalogue.forget("main", 6, dry_run=True)
+    assert (tried.generations, tried.files) == (5, {A1.sha256})
+    assert seen() == before
+    done = catalogue.forget("main", 4)
+    assert (done.generations, done.files) == (3, {A1.sha256})
+    assert seen() == before
+    assert [each.number for each in catalogue.generations("main")] == [6, 5, 4]
+    assert [each.number for each in catalogue.generations("main", before=5)] == [4]
+    for number in (0, 1, 3):
+        with pytest.raises(NoGenerationError):
+            list(catalogue.entries("main", "linux-64", number))
+    with pytest.raises(NoGenerationError):
+        catalogue.generation("main", 3)
+    assert catalogue.package(A1.sha256) is None
+    assert catalogue.namers(A1.sha256) == ()
+    assert catalogue.stored()[0] == 2
+    assert catalogue.forget("main", 6).files == frozenset()  # another channel has it
+    assert catalogue.namers(A2.sha256) == ("other",)
+    assert catalogue.forget("main", 6).generations == 0
+    again = publish(catalogue, A1, now=20)
+    assert again.number == 7

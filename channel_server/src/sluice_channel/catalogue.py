@@ -50,6 +50,14 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What is no more after generations were forgotten."""
+
+    generations: int
+    files: frozenset[Digest]  # that no generation of any channel names now
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """A place that names a package file."""
 
@@ -69,8 +77,8 @@ MAX_WORDS: Final = 4  # of a search; further ones are not looked at
 class Catalogue(Protocol):
     """Channels, their packages and their generations. Safe to use from several threads.
 
-    `at` is a generation's number, None the newest. A number that the channel has not reached raises
-    NoGenerationError everywhere. What a call returns belongs to one generation, also while others publish.
+    `at` is a generation's number, None the newest. A number that the channel has not reached, or has forgotten,
+    raises NoGenerationError everywhere. What a call returns belongs to one generation, also while others publish.
     Every method raises NoChannelError for a channel that there is not.
     """
 
@@ -194,6 +202,22 @@ class Catalogue(Protocol):
 
     def holders(self, sha256: Digest) -> tuple[Holder, ...]:
         """List the places whose newest generation names a package file."""
+
+    def namers(self, sha256: Digest) -> tuple[str, ...]:
+        """List the channels of which some generation, old or new, names a package file."""
+
+    def leaving(self, channel: str, before: int) -> tuple[tuple[int, Digest], ...]:
+        """List the package files that only generations before a number name in a channel.
+
+        Each with the first generation that does not, by that number and digest.
+        """
+
+    def forget(self, channel: str, before: int, *, dry_run: bool = False) -> Forgotten:
+        """Forget the generations before a number, for ever; what holds from it on stays as it is.
+
+        With `dry_run` nothing is changed, and what would be is told. Raises NoGenerationError for a number
+        that is not of a generation.
+        """
 
     def close(self) -> None:
         """Release what is held; nothing may be called afterwards."""

@@ -137,30 +137,51 @@ class Patch:
         return ["patch", *self.key, json.loads(self.fields) if self.fields else None]
 
 
-Change = Publish | Yank | Unyank | Patch
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take a yanked package out of the channel; older generations still have it. Once more changes nothing."""
+
+    subdir: str
+    filename: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The subdir and the file name."""
+        return self.subdir, self.filename
+
+    def event(self) -> list[Any]:
+        """Return what the generation's history says."""
+        return ["remove", *self.key]
 
 
-def decide(current: Entry | None, change: Change, now: int) -> Entry | None:
+Change = Publish | Yank | Unyank | Patch | Remove
+
+
+def name_of(change: Change) -> str:
+    """Return the name of the project that a change is of."""
+    return change.key[1].rsplit("-", 2)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What a removed package becomes."""
+
+    was: Entry
+
+
+def decide(current: Entry | None, change: Change, now: int) -> Entry | Gone | None:
     """Say what an entry becomes; None where it is already so. `now` in ms since the epoch.
 
     Raises:
-        ConflictError: other bytes have this file name, or the package was yanked.
+        ConflictError: other bytes have this file name, the package was yanked, or is to be removed and was not.
         NoPackageError: what is to be changed is not there.
 
     """
-    if isinstance(change, Publish):
-        if current is None:
-            return Entry(change.package, now, patch=change.patch)
-        if current.package.sha256 != change.package.sha256:
-            raise ConflictError(
-                f"{'/'.join(change.key)} is already there with sha256 {current.package.sha256.short}, "
-                f"not {change.package.sha256.short}; give the new one another build number"
-            )
-        if current.yanked is not None:
-            raise ConflictError(
-                f"{'/'.join(change.key)} was yanked ({current.yanked[:200]}); unyank it instead"
-            )
-        return None
+    match change:
+        case Publish():
+            return _published(current, change, now)
+        case Remove():
+            return _removed(current, change)
     if current is None:
         raise NoPackageError(f"the channel has no {'/'.join(change.key)}")
     match change:
@@ -171,3 +192,24 @@ def decide(current: Entry | None, change: Change, now: int) -> Entry | None:
         case Patch(fields=fields):
             changed = replace(current, patch=fields)
     return None if changed == current else changed
+
+
+def _published(current: Entry | None, change: Publish, now: int) -> Entry | None:
+    if current is None:
+        return Entry(change.package, now, patch=change.patch)
+    if current.package.sha256 != change.package.sha256:
+        raise ConflictError(
+            f"{'/'.join(change.key)} is already there with sha256 {current.package.sha256.short}, "
+            f"not {change.package.sha256.short}; give the new one another build number"
+        )
+    if current.yanked is not None:
+        raise ConflictError(f"{'/'.join(change.key)} was yanked ({current.yanked[:200]}); unyank it instead")
+    return None
+
+
+def _removed(current: Entry | None, change: Remove) -> Gone | None:
+    if current is None:
+        return None
+    if current.yanked is None:
+        raise ConflictError(f"{'/'.join(change.key)} is shown; yank it before it is removed")
+    return Gone(current)

@@ -13,7 +13,13 @@ from sluice.package import PackageId, PackageNameError
 from sluice_channel.catalogue import Generation, chained
 from sluice_channel.release import moment
 
-_DONE: Final = {"publish": "published", "yank": "yanked", "unyank": "unyanked", "patch": "patched"}
+_DONE: Final = {
+    "publish": "published",
+    "yank": "yanked",
+    "unyank": "unyanked",
+    "patch": "patched",
+    "remove": "removed",
+}
 _NAMED: Final = 3  # files that the list of generations names
 
 

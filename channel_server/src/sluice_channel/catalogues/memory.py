@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from sluice_channel import shards
 from sluice_channel.catalogue import (
     MAX_WORDS,
     ChannelState,
+    Forgotten,
     Generation,
     Holder,
     Project,
@@ -20,7 +22,7 @@ from sluice_channel.catalogue import (
 )
 from sluice_channel.catalogues.locking import locked
 from sluice_channel.catalogues.spans import Spans
-from sluice_channel.entry import Change, Entry, Package, Publish, decide
+from sluice_channel.entry import Change, Entry, Gone, Package, Publish, decide, name_of
 from sluice_channel.errors import NoChannelError, NoGenerationError, NoPackageError
 from sluice_channel.family import derive
 
@@ -85,11 +87,13 @@ class MemoryCatalogue:
             if isinstance(change, Publish):
                 self._packages.setdefault(change.package.sha256, change.package)
             spans = found.entries.setdefault(change.key, [])
-            if spans:
+            if spans and spans[-1].until is None:
                 spans[-1] = replace(spans[-1], until=number)
+            if isinstance(entry, Gone):
+                continue
             package = self._packages[entry.package.sha256]
             spans.append(replace(entry, package=package, since=number, until=None))
-        for subdir, name in {(entry.package.subdir, entry.package.name) for _, entry in made}:
+        for subdir, name in {(change.key[0], name_of(change)) for change, _ in made}:
             self._follow(found, channel, subdir, name, number, now)
         before = found.generations[-1].digest if found.generations else None
         text, digest = chained(before, [change.event() for change, _ in made])
@@ -185,7 +189,7 @@ class MemoryCatalogue:
     def generation(self, channel: str, number: int) -> Generation:
         """Find a generation."""
         found = self._find(channel).generations
-        if not 1 <= number <= len(found):
+        if not self._find(channel).forgotten < number <= len(found):
             raise NoGenerationError(f"the channel {channel} has no generation {number}")
         return found[number - 1]
 
@@ -196,7 +200,8 @@ class MemoryCatalogue:
         """List generations, the newest first."""
         found = self._find(channel).generations
         end = len(found) if before is None else max(min(before - 1, len(found)), 0)
-        return tuple(reversed(found[max(end - limit, 0) : end]))
+        first = self._find(channel).forgotten
+        return tuple(reversed(found[max(end - limit, first) : max(end, first)]))
 
     @locked
     def projects(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
@@ -248,8 +253,43 @@ class MemoryCatalogue:
             Holder(name, spans[-1])
             for name, channel in sorted(self._channels.items())
             for _, spans in sorted(channel.entries.items())
-            if spans[-1].package.sha256 == sha256
+            if spans[-1].package.sha256 == sha256 and spans[-1].until is None
         )
+
+    @locked
+    def namers(self, sha256: Digest) -> tuple[str, ...]:
+        """List the channels that name a package file."""
+        return tuple(
+            name
+            for name, channel in sorted(self._channels.items())
+            if any(entry.package.sha256 == sha256 for spans in channel.entries.values() for entry in spans)
+        )
+
+    @locked
+    def leaving(self, channel: str, before: int) -> tuple[tuple[int, Digest], ...]:
+        """List what only old generations name."""
+        self.generation(channel, before)
+        return tuple(self._find(channel).leaving(before))
+
+    @locked
+    def forget(self, channel: str, before: int, *, dry_run: bool = False) -> Forgotten:
+        """Forget the generations before a number."""
+        self.generation(channel, before)
+        found = self._find(channel)
+        forgotten = before - 1 - found.forgotten
+        trial = copy.deepcopy(found) if dry_run else found
+        trial.forget(before)
+        named = {
+            entry.package.sha256
+            for each in (trial, *(other for other in self._channels.values() if other is not found))
+            for spans in each.entries.values()
+            for entry in spans
+        }
+        files = frozenset(self._packages.keys() - named)
+        if not dry_run:
+            for digest in files:
+                del self._packages[digest]
+        return Forgotten(forgotten, files)
 
     def close(self) -> None:
         """Do nothing."""
@@ -261,8 +301,8 @@ class MemoryCatalogue:
             raise NoChannelError(f"there is no channel {channel[:80]!r}") from None
 
     def _number(self, channel: str, at: int | None) -> int:
-        newest = len(self._find(channel).generations)
-        if at is not None and not 0 <= at <= newest:
+        newest, forgotten = len(self._find(channel).generations), self._find(channel).forgotten
+        if at is not None and not (forgotten + 1 if forgotten else 0) <= at <= newest:
             raise NoGenerationError(f"the channel {channel} has no generation {at}")
         return newest if at is None else at
 

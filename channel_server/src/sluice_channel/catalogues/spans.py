@@ -20,11 +20,32 @@ class Spans:
     shards: dict[tuple[str, str], list[tuple[int, Digest]]] = field(default_factory=dict)  # subdir, name
     projects: dict[tuple[str, str], Project] = field(default_factory=dict)  # name, subdir
     needs: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # name, subdir
+    forgotten: int = 0  # generations
 
     def current(self, key: tuple[str, str]) -> Entry | None:
         """Return what holds now of a package."""
         spans = self.entries.get(key)
-        return spans[-1] if spans else None
+        return spans[-1] if spans and spans[-1].until is None else None
+
+    def leaving(self, before: int) -> list[tuple[int, Digest]]:
+        """List what only generations before a number name."""
+        last: dict[Digest, int] = {}
+        for spans in self.entries.values():
+            for entry in spans:
+                until = before + 1 if entry.until is None else entry.until
+                last[entry.package.sha256] = max(until, last.get(entry.package.sha256, 0))
+        return sorted((until, digest) for digest, until in last.items() if until <= before)
+
+    def forget(self, before: int) -> None:
+        """Drop what only generations before a number name."""
+        self.forgotten = before - 1
+        for key, spans in list(self.entries.items()):
+            self.entries[key] = [entry for entry in spans if entry.until is None or entry.until > before]
+            if not self.entries[key]:
+                del self.entries[key]
+        for where, rows in self.shards.items():
+            old = [row for row in rows if row[0] <= before]
+            self.shards[where] = old[-1:] + rows[len(old) :]
 
     def at(self, subdir: str, at: int) -> list[Entry]:
         """Return what held of a subdir in a generation, by file name."""

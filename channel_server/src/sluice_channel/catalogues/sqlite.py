@@ -10,6 +10,7 @@ from sluice.digest import Digest
 from sluice_channel import shards
 from sluice_channel.catalogue import (
     ChannelState,
+    Forgotten,
     Generation,
     Holder,
     Project,
@@ -23,7 +24,7 @@ from sluice_channel.catalogues.stored import (
     find_channel,
     find_meta,
     like,
-    name_of,
+    reached,
     search_values,
     to_entry,
     to_generation,
@@ -31,8 +32,8 @@ from sluice_channel.catalogues.stored import (
     to_state,
     values_at,
 )
-from sluice_channel.catalogues.writes import follow, make, prepare, reshard
-from sluice_channel.entry import Change, Entry, Package
+from sluice_channel.catalogues.writes import UndoneError, follow, forget, make, prepare, reshard
+from sluice_channel.entry import Change, Entry, Package, name_of
 from sluice_channel.errors import NoGenerationError, NoPackageError
 
 _FETCHED: Final = 512  # rows at a time
@@ -273,6 +274,25 @@ class SqliteCatalogue:
         with self._db.reading() as db:
             rows = db.execute(SQL["holders"], {"sha256": sha256.hex})
             return tuple(Holder(row["channel"], to_entry(row)) for row in rows)
+
+    def namers(self, sha256: Digest) -> tuple[str, ...]:
+        """List the channels that name a package file."""
+        with self._db.reading() as db:
+            return tuple(row["name"] for row in db.execute(SQL["namers"], {"sha256": sha256.hex}))
+
+    def leaving(self, channel: str, before: int) -> tuple[tuple[int, Digest], ...]:
+        """List what only old generations name."""
+        with self._db.reading() as db:
+            values = {"channel": reached(db, channel, before), "before": before}
+            return tuple((row["until"], Digest(row["sha256"])) for row in db.execute(SQL["leaving"], values))
+
+    def forget(self, channel: str, before: int, *, dry_run: bool = False) -> Forgotten:
+        """Forget the generations before a number."""
+        try:
+            with self._db.writing() as db:
+                return forget(db, reached(db, channel, before), before, dry_run=dry_run)
+        except UndoneError as undone:
+            return undone.forgotten
 
     def close(self) -> None:
         """Close the file."""

@@ -270,6 +270,40 @@ SELECT COUNT(*), COALESCE(SUM(size), 0) FROM package;
 -- name: dependents
 SELECT DISTINCT name FROM need WHERE channel = :channel AND needs = :needs ORDER BY name LIMIT :limit;
 
+-- name: oldest
+SELECT MIN(number) AS number FROM generation WHERE channel = :channel;
+
+-- name: namers
+SELECT DISTINCT c.name FROM package p JOIN entry e ON e.package = p.id JOIN channel c ON c.id = e.channel
+WHERE p.sha256 = :sha256 ORDER BY c.name;
+
+-- name: leaving
+SELECT MAX(COALESCE(e.until, :before + 1)) AS until, p.sha256
+FROM entry e JOIN package p ON p.id = e.package
+WHERE e.channel = :channel
+GROUP BY p.id HAVING MAX(COALESCE(e.until, :before + 1)) <= :before
+ORDER BY 1, 2;
+
+-- name: forget_entries
+DELETE FROM entry WHERE channel = :channel AND until <= :before;
+
+-- The last row of each name up to the first generation that stays, stays.
+-- name: forget_shards
+DELETE FROM shard WHERE channel = :channel AND generation < :before AND EXISTS (
+    SELECT 1 FROM shard later
+    WHERE later.channel = shard.channel AND later.subdir = shard.subdir AND later.name = shard.name
+      AND later.generation > shard.generation AND later.generation <= :before
+);
+
+-- name: forget_generations
+DELETE FROM generation WHERE channel = :channel AND number < :before;
+
+-- name: unnamed_packages
+SELECT sha256 FROM package WHERE NOT EXISTS (SELECT 1 FROM entry WHERE entry.package = package.id);
+
+-- name: forget_packages
+DELETE FROM package WHERE NOT EXISTS (SELECT 1 FROM entry WHERE entry.package = package.id);
+
 -- name: meta
 SELECT value FROM meta WHERE key = :key;
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sluice.digest import Digest
 from sluice_channel import statements
 from sluice_channel.catalogue import MAX_WORDS, ChannelState, Generation
-from sluice_channel.entry import Change, Entry, Package
+from sluice_channel.entry import Entry, Package
 from sluice_channel.errors import NoChannelError, NoGenerationError
 
 SQL: Final = statements.load(__package__ or "", "sqlite.sql")
@@ -18,11 +18,6 @@ SQL: Final = statements.load(__package__ or "", "sqlite.sql")
 def family_of(db: sqlite3.Connection, values: Mapping[str, Any]) -> list[Entry]:
     """Read the packages of a name."""
     return [to_entry(row) for row in db.execute(SQL["family"], dict(values))]
-
-
-def name_of(change: Change) -> str:
-    """Return the name of the project that a change is of."""
-    return change.key[1].rsplit("-", 2)[0]
 
 
 def find_channel(db: sqlite3.Connection, name: str) -> sqlite3.Row:
@@ -47,9 +42,29 @@ def values_at(db: sqlite3.Connection, channel: str, at: int | None) -> dict[str,
 
     """
     row = find_channel(db, channel)
-    if at is not None and not 0 <= at <= row["generation"]:
+    if at is not None and not oldest(db, row["id"]) <= at <= row["generation"]:
         raise NoGenerationError(f"the channel {channel} has no generation {at}")
     return {"channel": row["id"], "at": row["generation"] if at is None else at}
+
+
+def reached(db: sqlite3.Connection, channel: str, number: int) -> int:
+    """Return the id of a channel that has a generation.
+
+    Raises:
+        NoChannelError: there is no such channel.
+        NoGenerationError: it has not reached the generation, or has forgotten it.
+
+    """
+    identity = int(find_channel(db, channel)["id"])
+    if db.execute(SQL["generation"], {"channel": identity, "number": number}).fetchone() is None:
+        raise NoGenerationError(f"the channel {channel} has no generation {number}")
+    return identity
+
+
+def oldest(db: sqlite3.Connection, channel: int) -> int:
+    """Return the number of the first generation that was not forgotten; 0 where none was."""
+    first = db.execute(SQL["oldest"], {"channel": channel}).fetchone()["number"]
+    return first if first is not None and first > 1 else 0
 
 
 def find_meta(db: sqlite3.Connection, key: str) -> str | None:

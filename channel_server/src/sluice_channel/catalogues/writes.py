@@ -7,9 +7,11 @@ import uuid
 from pathlib import Path
 from typing import Any, Final
 
+from sluice.digest import Digest
 from sluice_channel import shards
+from sluice_channel.catalogue import Forgotten
 from sluice_channel.catalogues.stored import SQL, family_of, find_meta, to_entry
-from sluice_channel.entry import Change, Publish, decide
+from sluice_channel.entry import Change, Gone, Publish, decide
 from sluice_channel.errors import CatalogueError
 from sluice_channel.family import derive
 
@@ -70,6 +72,8 @@ def make(db: sqlite3.Connection, channel: int, change: Change, number: int, now:
         )
     values |= {"generation": number}
     db.execute(SQL["close_entry"], values)
+    if isinstance(entry, Gone):
+        return True
     db.execute(
         SQL["open_entry"],
         values
@@ -82,6 +86,32 @@ def make(db: sqlite3.Connection, channel: int, change: Change, number: int, now:
         },
     )
     return True
+
+
+class UndoneError(Exception):
+    """Undoes a transaction that was only to be looked at."""
+
+    def __init__(self, forgotten: Forgotten) -> None:
+        super().__init__()
+        self.forgotten = forgotten
+
+
+def forget(db: sqlite3.Connection, channel: int, before: int, *, dry_run: bool) -> Forgotten:
+    """Delete the generations before a number and what only they name.
+
+    Raises:
+        UndoneError: it was a dry run.
+
+    """
+    values = {"channel": channel, "before": before}
+    for statement in ("forget_entries", "forget_shards"):
+        db.execute(SQL[statement], values)
+    generations = db.execute(SQL["forget_generations"], values).rowcount
+    files = frozenset(Digest(row["sha256"]) for row in db.execute(SQL["unnamed_packages"]))
+    db.execute(SQL["forget_packages"])
+    if dry_run:
+        raise UndoneError(Forgotten(generations, files))
+    return Forgotten(generations, files)
 
 
 def follow(db: sqlite3.Connection, channel: int, subdir: str, name: str, number: int, now: int) -> None:
