@@ -56,6 +56,15 @@ def test_scripts_have_one_locale_and_time_zone_wherever_they_run(recipe, build, 
     assert bench.package(package, place / "recipes", supply).equal
 
 
+def test_the_second_build_is_made_on_another_day(recipe, build, bench, supply, place):
+    (package,) = build(recipe("dated", "date +%G > $PREFIX/share/dated"))
+    result = bench.package(package, place / "recipes", supply)
+    assert not result.equal
+    assert result.difference.member == "share/dated"
+    (package,) = build(recipe("kept", 'date -d @"$SOURCE_DATE_EPOCH" +%G > $PREFIX/share/kept; sleep 0.1'))
+    assert bench.package(package, place / "recipes", supply).equal
+
+
 def test_the_package_says_what_it_was_built_from_and_with(recipe, build, place):
     (place / "local").mkdir()
     (place / "local/file").write_text("x")
@@ -211,6 +220,7 @@ def test_the_command_rebuilds_everything(sluice, recipe, wheel_set, place):
     for side in ("first", "second"):
         assert Digest.of_file(place / "kept" / side / different["package"]).hex == different[side]
     assert said["conditions"]["umask"]
+    assert said["conditions"]["clock"] == "371 days ahead"
 
 
 def test_the_command_shows_a_table(sluice, recipe, build, place):

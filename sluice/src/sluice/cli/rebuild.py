@@ -60,7 +60,7 @@ def command(
 ) -> None:
     """Make packages a second time, elsewhere, and compare: equal, or the first member that differs.
 
-    The second build has another work folder, cache, locale, time zone, umask, number of compression
+    The second build has another day, work folder, cache, locale, time zone, umask, number of compression
     threads, hash seed and order of inputs; nothing of the first is reused but fetched sources and, for a
     recipe, the very packages that were installed to build it. Status 1 when any pair differs.
 

@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sluice import pack
 from sluice.build import BuildError
 from sluice.progress import Step
+from sluice.rebuild import clock
 from sluice.rebuild.errors import RebuildError
 from sluice.sources import command
 
@@ -22,7 +24,7 @@ _TIME_ZONE = "XST-13:45"  # POSIX: needs no time zone data
 _UMASK = 'if [ "$(umask)" = 0077 ]; then umask 022; else umask 077; fi; exec "$@"'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which cannot hold the clock that is made once
 class Elsewhere:
     """A work folder and the ways in which work below it differs from work done here."""
 
@@ -42,7 +44,15 @@ class Elsewhere:
 
     def varied(self) -> dict[str, str]:
         """Return what a builder's scripts see otherwise."""
-        return {"LC_ALL": self.locale, "LANG": self.locale, "TZ": _TIME_ZONE}
+        varied = {"LC_ALL": self.locale, "LANG": self.locale, "TZ": _TIME_ZONE}
+        if self._clock:
+            varied |= clock.environment(self._clock)
+            varied["PATH"] = f"{clock.shell(self._clock)}:{os.environ['PATH']}"
+        return varied
+
+    @cached_property
+    def _clock(self) -> Path | None:
+        return clock.compile_clock(self.root / "clock")
 
     def conditions(self) -> dict[str, object]:
         """Return how the second build differs, for the report."""
@@ -50,6 +60,7 @@ class Elsewhere:
             "cache": str(self.root),
             "locale": self.locale,
             "time_zone": _TIME_ZONE,
+            "clock": f"{clock.DAYS} days ahead" if self._clock else "the same: there is no C compiler (cc)",
             "umask": "077 (022 where it is 077 here)",
             "compression_threads": self.threads,
             "input_order_seed": self.seed,
