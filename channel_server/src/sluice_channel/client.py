@@ -130,6 +130,11 @@ class Client:
         """Show a yanked package again."""
         return self._change(f"packages/{quote(subdir)}/{quote(filename)}/unyank", None)
 
+    def remove(self, subdir: str, filename: str) -> Answer:
+        """Take a yanked package out of the channel."""
+        path = f"packages/{quote(subdir)}/{quote(filename)}"
+        return self._answer(self._request("DELETE", f"{self._base}/{path}", final=True))
+
     def promote(self, source: str, keys: Sequence[tuple[str, str]], generation: int | None) -> Answer:
         """Show packages of another channel of the server, all or none."""
         packages = [{"subdir": subdir, "filename": filename} for subdir, filename in keys]

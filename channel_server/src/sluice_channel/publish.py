@@ -1,4 +1,4 @@
-"""Change channels: publish, yank, unyank, promote, patch. Every change is one generation, durable when it is told."""
+"""Change channels: publish, yank, unyank, remove, promote, patch. Every change is one generation, durable when it is told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluice import atomic
 from sluice.digest import Digest
 from sluice_channel import publication
 from sluice_channel.address import valid_name
-from sluice_channel.entry import Change, Entry, Package, Patch, Publish, Unyank, Yank, canonical
+from sluice_channel.entry import Change, Entry, Package, Patch, Publish, Remove, Unyank, Yank, canonical
 from sluice_channel.errors import (
     ChannelError,
     ConflictError,
@@ -110,6 +110,23 @@ def unyank(site: Site, channel: str, subdir: str, filename: str) -> Done:
 
     """
     return _one(site, channel, Unyank(subdir, filename))
+
+
+def remove(site: Site, channel: str, subdir: str, filename: str) -> Done:
+    """Take a yanked package out of a channel; older generations have it until they are forgotten.
+
+    Raises:
+        NoPackageError: the channel has none of this name.
+        ConflictError: it was not yanked, or an environment names it.
+
+    """
+    package = site.catalogue.entry(channel, subdir, filename).package
+    users = site.registry.named(package.sha256)
+    if users:
+        named = f"{users[0].channel}/envs/{users[0].environment}"
+        more = f" and {len(users) - 1} more" if len(users) > 1 else ""
+        raise ConflictError(f"{subdir}/{filename} stays: the lock of {named}{more} names it")
+    return _change(site, channel, [Remove(subdir, filename)], (package,))
 
 
 def patch(site: Site, channel: str, subdir: str, filename: str, fields: Mapping[str, Any] | None) -> Done:

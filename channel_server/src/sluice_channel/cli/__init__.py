@@ -14,6 +14,7 @@ from sluice.cli.options import Json
 from sluice_channel import settings
 from sluice_channel.cli import exchange
 from sluice_channel.cli import tokens as access
+from sluice_channel.cli.collect import collect
 from sluice_channel.cli.create import create, list_
 from sluice_channel.cli.envs import envs
 from sluice_channel.cli.mirror import mirror
@@ -21,7 +22,7 @@ from sluice_channel.cli.promote import promote
 from sluice_channel.cli.publish import publish
 from sluice_channel.cli.register import register
 from sluice_channel.cli.vulnerabilities import vulnerabilities
-from sluice_channel.cli.yank import unyank, yank
+from sluice_channel.cli.yank import remove, unyank, yank
 from sluice_channel.reindex import WAIT
 from sluice_channel.reindex import index as index_channel
 from sluice_channel.serve import serve as run_server
@@ -168,6 +169,8 @@ app.command("list")(list_)
 app.command("publish")(publish)
 app.command("yank")(yank)
 app.command("unyank")(unyank)
+app.command("remove")(remove)
+app.command("collect")(collect)
 app.command("promote")(promote)
 app.command("register")(register)
 app.command("mirror")(mirror)

@@ -43,6 +43,9 @@ class Place(Protocol):
     def unyank(self, subdir: str, filename: str) -> Answer:
         """Show it again."""
 
+    def remove(self, subdir: str, filename: str) -> Answer:
+        """Take a yanked package out of the channel."""
+
     def promote(self, source: str, keys: Sequence[tuple[str, str]], generation: int | None) -> Answer:
         """Show packages of another channel."""
 
@@ -111,6 +114,10 @@ class Folder:
     def unyank(self, subdir: str, filename: str) -> Answer:
         """Show it again."""
         return _answer(publish.unyank(self._site, self._channel, subdir, filename))
+
+    def remove(self, subdir: str, filename: str) -> Answer:
+        """Take a yanked package out of the channel."""
+        return _answer(publish.remove(self._site, self._channel, subdir, filename))
 
     def promote(self, source: str, keys: Sequence[tuple[str, str]], generation: int | None) -> Answer:
         """Show packages of another channel."""

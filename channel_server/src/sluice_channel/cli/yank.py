@@ -1,4 +1,4 @@
-"""`sluice channel yank` and `unyank`: hide a package from the index, or show it again."""
+"""`sluice channel yank`, `unyank` and `remove`: hide a package, show it again, or take it out."""
 
 from __future__ import annotations
 
@@ -51,6 +51,24 @@ def unyank(
     """
     with opened(where, channel, label, token) as place:
         _tell(package, place.unyank(*key(package)), "shown again", json=json)
+
+
+def remove(
+    where: Where,
+    package: _Package,
+    channel: Channel = "main",
+    label: Label = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Take a yanked package out of the channel, unless the lock of a registered environment names it.
+
+    Older generations have it, and its file stays, until `sluice channel collect --before` forgets them.
+
+    Example: sluice channel remove http://127.0.0.1:8710/main noarch/six-1.17-0.conda
+    """
+    with opened(where, channel, label, token) as place:
+        _tell(package, place.remove(*key(package)), "removed", json=json)
 
 
 def _tell(package: str, answer: Answer, done: str, *, json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Our own API to change channels: publish, yank, unyank, patch, promote."""
+"""Our own API to change channels: publish, yank, unyank, remove, patch, promote."""
 
 from __future__ import annotations
 
@@ -98,6 +98,12 @@ def build_router(site: Site, uploads: Uploads) -> APIRouter:
         into = _administering(request, site, channel, filename)
         return _changed(publish.unyank(site, into, subdir, filename))
 
+    @router.delete(PACKAGE)
+    def removed(request: Request, channel: str, subdir: str, filename: str) -> JSONResponse:
+        """Take a yanked package that no environment names out of the channel; older generations have it still."""
+        into = _administering(request, site, channel, filename)
+        return _changed(publish.remove(site, into, subdir, filename))
+
     @router.post(f"{PACKAGE}/patch", openapi_extra=_takes(Fields))
     async def patched(request: Request, channel: str, subdir: str, filename: str) -> JSONResponse:
         """Let the index say something else than the package does."""
@@ -105,6 +111,11 @@ def build_router(site: Site, uploads: Uploads) -> APIRouter:
         into = await run_in_threadpool(_administering, request, site, channel, filename)
         return _changed(await run_in_threadpool(publish.patch, site, into, subdir, filename, wanted.fields))
 
+    _promoting(router, site)
+    return router
+
+
+def _promoting(router: APIRouter, site: Site) -> None:
     @router.post(f"{CHANNEL}/promote", openapi_extra=_takes(Promotion))
     async def promoted(request: Request, channel: str) -> JSONResponse:
         """Show packages of another channel in this one, all or none; no bytes are copied."""
@@ -119,8 +130,6 @@ def build_router(site: Site, uploads: Uploads) -> APIRouter:
             return publish.promote(site, source, into, keys, wanted.generation)
 
         return _told(await run_in_threadpool(promote))
-
-    return router
 
 
 def _administering(request: Request, site: Site, channel: str, filename: str) -> str:
