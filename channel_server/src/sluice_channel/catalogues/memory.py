@@ -11,7 +11,6 @@ from dataclasses import replace
 from sluice.digest import Digest
 from sluice_channel import shards
 from sluice_channel.catalogue import (
-    MAX_WORDS,
     ChannelState,
     Forgotten,
     Generation,
@@ -24,7 +23,6 @@ from sluice_channel.catalogues.locking import locked
 from sluice_channel.catalogues.spans import Spans
 from sluice_channel.entry import Change, Entry, Gone, Package, Publish, decide, name_of
 from sluice_channel.errors import NoChannelError, NoGenerationError, NoPackageError
-from sluice_channel.family import derive
 
 
 class MemoryCatalogue:
@@ -94,22 +92,12 @@ class MemoryCatalogue:
             package = self._packages[entry.package.sha256]
             spans.append(replace(entry, package=package, since=number, until=None))
         for subdir, name in {(change.key[0], name_of(change)) for change, _ in made}:
-            self._follow(found, channel, subdir, name, number, now)
+            found.follow(subdir, name, number, now)
         before = found.generations[-1].digest if found.generations else None
         text, digest = chained(before, [change.event() for change, _ in made])
         generation = Generation(number, now, digest, text)
         found.generations.append(generation)
         return generation
-
-    def _follow(self, found: Spans, channel: str, subdir: str, name: str, number: int, now: int) -> None:
-        del channel
-        entries = [entry for entry in found.at(subdir, number) if entry.package.name == name]
-        family = derive(entries)
-        found.shards.setdefault((subdir, name), []).append((number, family.shard))
-        found.projects[name, subdir] = Project(
-            subdir, name, family.packages, family.version, family.summary, now
-        )
-        found.needs[name, subdir] = family.needs
 
     @locked
     def package(self, sha256: Digest) -> Package | None:
@@ -206,33 +194,33 @@ class MemoryCatalogue:
     @locked
     def projects(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
         """List projects."""
-        return self._matching(channel, text)[offset : offset + limit]
+        return self._find(channel).matching(text)[offset : offset + limit]
 
     @locked
     def count_projects(self, channel: str, text: str = "") -> int:
         """Count projects."""
-        return len(self._matching(channel, text))
+        return len(self._find(channel).matching(text))
 
     @locked
     def search(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
         """List the projects of names that a text is found in."""
-        names = self._found(channel, text)[offset : offset + limit]
+        names = self._find(channel).found(text)[offset : offset + limit]
         return tuple(project for name in names for project in self.project(channel, name))
 
     @locked
     def count_found(self, channel: str, text: str = "") -> int:
         """Count the names that a text is found in."""
-        return len(self._found(channel, text))
+        return len(self._find(channel).found(text))
 
     @locked
     def project(self, channel: str, name: str) -> tuple[Project, ...]:
         """List a name's projects."""
-        return tuple(each for each in self._matching(channel, "") if each.name == name)
+        return tuple(each for each in self._find(channel).matching("") if each.name == name)
 
     @locked
     def totals(self, channel: str) -> Totals:
         """Count names and packages."""
-        shown = self._matching(channel, "")
+        shown = self._find(channel).matching("")
         return Totals(len({each.name for each in shown}), sum(each.packages for each in shown))
 
     @locked
@@ -308,23 +296,3 @@ class MemoryCatalogue:
 
     def _at(self, channel: str, subdir: str, at: int | None) -> list[Entry]:
         return self._find(channel).at(subdir, self._number(channel, at))
-
-    def _found(self, channel: str, text: str) -> list[str]:
-        words = text.lower().split()[:MAX_WORDS]
-        whole = " ".join(text.lower().split())
-        names = {
-            project.name
-            for project in self._matching(channel, "")
-            if all(word in project.name.lower() or word in project.summary.lower() for word in words)
-        }
-        return sorted(
-            names, key=lambda name: (name != whole, not name.startswith(whole), whole not in name, name)
-        )
-
-    def _matching(self, channel: str, text: str) -> tuple[Project, ...]:
-        wanted = text.lower()
-        return tuple(
-            project
-            for _, project in sorted(self._find(channel).projects.items())
-            if project.packages and (wanted in project.name.lower() or wanted in project.summary.lower())
-        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sluice.digest import Digest
-from sluice_channel.catalogue import Generation, Project
+from sluice_channel.catalogue import MAX_WORDS, Generation, Project
 from sluice_channel.entry import Entry
+from sluice_channel.family import derive
 
 
 @dataclass(slots=True)
@@ -57,3 +58,34 @@ class Spans:
             if entry.since <= at and (entry.until is None or entry.until > at)
         ]
         return sorted(found, key=lambda entry: entry.package.filename)
+
+    def follow(self, subdir: str, name: str, number: int, now: int) -> None:
+        """Keep what follows from a name's packages in a generation."""
+        family = derive([entry for entry in self.at(subdir, number) if entry.package.name == name])
+        self.shards.setdefault((subdir, name), []).append((number, family.shard))
+        self.projects[name, subdir] = Project(
+            subdir, name, family.packages, family.version, family.summary, now
+        )
+        self.needs[name, subdir] = family.needs
+
+    def matching(self, text: str) -> tuple[Project, ...]:
+        """List the projects whose name or summary contains a text, by name and subdir."""
+        wanted = text.lower()
+        return tuple(
+            project
+            for _, project in sorted(self.projects.items())
+            if project.packages and (wanted in project.name.lower() or wanted in project.summary.lower())
+        )
+
+    def found(self, text: str) -> list[str]:
+        """List the names that a search finds, the best first."""
+        words = text.lower().split()[:MAX_WORDS]
+        whole = " ".join(text.lower().split())
+        names = {
+            project.name
+            for project in self.matching("")
+            if all(word in project.name.lower() or word in project.summary.lower() for word in words)
+        }
+        return sorted(
+            names, key=lambda name: (name != whole, not name.startswith(whole), whole not in name, name)
+        )
