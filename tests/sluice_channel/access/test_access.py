@@ -185,6 +185,14 @@ def test_denied_requests_do_not_fill_the_audit_log(ask, site, token):
     assert denied(site)[0] == (who, "denied", "vault", "read vault")
 
 
+def test_a_channel_that_is_not_there_takes_the_steps_of_a_private_one(ask, site, token):
+    """How long an answer takes must not tell them apart: the line in the audit log is most of it."""
+    weak = token("read:open")
+    for channel in ("vault", "absent"):
+        ask(f"/{channel}/{INDEX}", headers=bearer(weak))
+    assert [line[2:] for line in denied(site)] == [("vault", "read vault"), ("absent", "read absent")]
+
+
 @pytest.fixture
 def changing(site):
     """A server with a route that asks before it changes something, and the same for everyone on this machine."""
