@@ -403,6 +403,7 @@ def test_old_generations_can_be_forgotten_and_the_rest_stays_as_it_is(catalogue)
     done = catalogue.forget("main", 4)
     assert (done.generations, done.files) == (3, {A1.sha256})
     assert seen() == before
+    assert (catalogue.channel("main").oldest, catalogue.channel("other").oldest) == (4, 1)
     assert [each.number for each in catalogue.generations("main")] == [6, 5, 4]
     assert [each.number for each in catalogue.generations("main", before=5)] == [4]
     for number in (0, 1, 3):

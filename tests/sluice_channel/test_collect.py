@@ -1,13 +1,16 @@
 """What may be deleted, and what stays and why."""
 
+import asyncio
 import json
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from sluice.digest import Digest
 from sluice.lock import Lock
 from sluice_channel import publish
+from sluice_channel.app import create_site_app
 from sluice_channel.collect import UPLOAD_AGE, collect
 from sluice_channel.errors import ConflictError, NoGenerationError
 from sluice_channel.registry import Registration
@@ -155,6 +158,30 @@ def test_a_generation_that_a_lock_names_is_not_forgotten(shop):
     assert shop.site.catalogue.generation("main", 2)
     again = collect(shop.site, channel="main", before=4)
     assert (again.generations, again.removed) == (0, ())
+
+
+def test_pages_end_where_generations_were_forgotten(shop):
+    name, _ = shop.publish("a")
+    shop.withdraw(name)
+    shop.publish("b")
+    collect(shop.site, channel="main", before=3)
+    app = create_site_app(shop.site)
+
+    async def get(path):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.get(path)
+
+    listed = asyncio.run(get("/main/generations")).text
+    assert "Generation 3" in listed
+    assert "Generation 2" not in listed
+    oldest = asyncio.run(get("/main/generations/3"))
+    assert "cannot be checked here" in oldest.text
+    assert "/generations/2" not in oldest.text
+    assert "checked just now" in asyncio.run(get("/main/generations/4")).text
+    for gone in ("/main/generations/2", "/main/@2/noarch/repodata.json", f"/main/@2/noarch/{name}"):
+        assert asyncio.run(get(gone)).status_code == 404
+    assert asyncio.run(get("/main/@3/noarch/repodata.json")).status_code == 200
 
 
 def test_what_was_done_is_in_the_audit_log(shop):

@@ -17,6 +17,7 @@ class ChannelState:
     name: str
     generation: int  # 0: nothing was ever published
     private: bool
+    oldest: int = 1  # the first generation that was not forgotten
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,15 +120,7 @@ def _limit(site: Site, channel: str, before: int) -> tuple[int, str]:
         if number < before
     ]
     first, held = min(found)
-    oldest = _oldest(site, channel)
-    return max(first, oldest), held
-
-
-def _oldest(site: Site, channel: str) -> int:
-    number = site.catalogue.channel(channel).generation + 1
-    while listed := site.catalogue.generations(channel, before=number, limit=1000):
-        number = listed[-1].number
-    return number
+    return max(first, site.catalogue.channel(channel).oldest), held
 
 
 def _locked(site: Site, channel: str) -> Iterator[tuple[int, str]]:

@@ -70,7 +70,7 @@ class MemoryCatalogue:
     def channel(self, channel: str) -> ChannelState:
         """Find a channel."""
         found = self._find(channel)
-        return ChannelState(channel, len(found.generations), found.private)
+        return ChannelState(channel, len(found.generations), found.private, found.forgotten + 1)
 
     @locked
     def change(self, channel: str, changes: Sequence[Change], *, now: int) -> Generation | None:
@@ -289,8 +289,9 @@ class MemoryCatalogue:
             raise NoChannelError(f"there is no channel {channel[:80]!r}") from None
 
     def _number(self, channel: str, at: int | None) -> int:
-        newest, forgotten = len(self._find(channel).generations), self._find(channel).forgotten
-        if at is not None and not (forgotten + 1 if forgotten else 0) <= at <= newest:
+        state = self.channel(channel)
+        newest, first = state.generation, state.oldest if state.oldest > 1 else 0
+        if at is not None and not first <= at <= newest:
             raise NoGenerationError(f"the channel {channel} has no generation {at}")
         return newest if at is None else at
 

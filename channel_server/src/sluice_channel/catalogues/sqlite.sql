@@ -92,10 +92,14 @@ ON CONFLICT (name) DO NOTHING;
 UPDATE channel SET private = :private WHERE name = :name;
 
 -- name: channel
-SELECT id, name, generation, private, digest FROM channel WHERE name = :name;
+SELECT id, name, generation, private, digest,
+       COALESCE((SELECT MIN(number) FROM generation WHERE generation.channel = channel.id), 1) AS oldest
+FROM channel WHERE name = :name;
 
 -- name: channels
-SELECT id, name, generation, private, digest FROM channel ORDER BY name;
+SELECT id, name, generation, private, digest,
+       COALESCE((SELECT MIN(number) FROM generation WHERE generation.channel = channel.id), 1) AS oldest
+FROM channel ORDER BY name;
 
 -- name: entry
 SELECT p.sha256, p.size, p.subdir, p.filename, p.record, p.run_exports, p.about,
@@ -269,9 +273,6 @@ SELECT COUNT(*), COALESCE(SUM(size), 0) FROM package;
 
 -- name: dependents
 SELECT DISTINCT name FROM need WHERE channel = :channel AND needs = :needs ORDER BY name LIMIT :limit;
-
--- name: oldest
-SELECT MIN(number) AS number FROM generation WHERE channel = :channel;
 
 -- name: namers
 SELECT DISTINCT c.name FROM package p JOIN entry e ON e.package = p.id JOIN channel c ON c.id = e.channel

@@ -42,7 +42,8 @@ def values_at(db: sqlite3.Connection, channel: str, at: int | None) -> dict[str,
 
     """
     row = find_channel(db, channel)
-    if at is not None and not oldest(db, row["id"]) <= at <= row["generation"]:
+    first = row["oldest"] if row["oldest"] > 1 else 0
+    if at is not None and not first <= at <= row["generation"]:
         raise NoGenerationError(f"the channel {channel} has no generation {at}")
     return {"channel": row["id"], "at": row["generation"] if at is None else at}
 
@@ -61,12 +62,6 @@ def reached(db: sqlite3.Connection, channel: str, number: int) -> int:
     return identity
 
 
-def oldest(db: sqlite3.Connection, channel: int) -> int:
-    """Return the number of the first generation that was not forgotten; 0 where none was."""
-    first = db.execute(SQL["oldest"], {"channel": channel}).fetchone()["number"]
-    return first if first is not None and first > 1 else 0
-
-
 def find_meta(db: sqlite3.Connection, key: str) -> str | None:
     """Read a fact of the catalogue itself."""
     row = db.execute(SQL["meta"], {"key": key}).fetchone()
@@ -75,7 +70,7 @@ def find_meta(db: sqlite3.Connection, key: str) -> str | None:
 
 def to_state(row: sqlite3.Row) -> ChannelState:
     """Make a channel of its row."""
-    return ChannelState(row["name"], row["generation"], bool(row["private"]))
+    return ChannelState(row["name"], row["generation"], bool(row["private"]), row["oldest"])
 
 
 def to_generation(row: sqlite3.Row) -> Generation:

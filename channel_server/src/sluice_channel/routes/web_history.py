@@ -29,16 +29,17 @@ def build_router(site: Site, archive: Archive) -> APIRouter:
         about = frame(request, site, archive, channel)
         state = about.window.state
         last = state.generation if before is None else min(before - 1, state.generation)
-        first = max(last - STEPS, 0) + 1
+        first = max(last - STEPS, state.oldest - 1) + 1
         steps = [archive.step(state.name, number) for number in range(last, first - 1, -1)]
-        return page("site/generations.html", **about.values(), steps=steps, first=first)
+        return page("site/generations.html", **about.values(), steps=steps, first=first, oldest=state.oldest)
 
     @router.api_route("/{channel}/generations/{generation}", methods=METHODS, response_model=None)
     def generation(request: Request, channel: Text, generation: Generations, number: Number = 1) -> Response:
         about = frame(request, site, archive, channel)
         name = about.window.state.name
         wanted = site.catalogue.generation(name, generation)
-        before = site.catalogue.generation(name, generation - 1) if generation > 1 else None
+        oldest = about.window.state.oldest
+        before = site.catalogue.generation(name, generation - 1) if generation > oldest else None
         events = history.events(wanted)
         pager = Pager(number, EVENTS, len(events))
         return page(
@@ -46,6 +47,8 @@ def build_router(site: Site, archive: Archive) -> APIRouter:
             **about.values(),
             step=archive.step(name, generation),
             before=before,
+            forgotten=generation == oldest > 1,
+            oldest=oldest,
             follows=history.follows(wanted, before),
             events=events[pager.start : pager.stop],
             pager=pager,
