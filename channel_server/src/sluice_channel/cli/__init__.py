@@ -12,7 +12,7 @@ import typer
 from sluice.cli.console import out, print_json, progress
 from sluice.cli.options import Json
 from sluice_channel import settings
-from sluice_channel.cli import exchange
+from sluice_channel.cli import audit, exchange
 from sluice_channel.cli import tokens as access
 from sluice_channel.cli.collect import collect
 from sluice_channel.cli.create import create, list_
@@ -182,5 +182,5 @@ app.add_typer(envs, name="envs")
 app.add_typer(vulnerabilities, name="vulnerabilities")
 app.add_typer(access.token, name="token")
 app.add_typer(access.publisher, name="publisher")
-app.command("audit")(access.audit)
-app.command("visibility")(access.visibility)
+app.command("audit")(audit.audit)
+app.command("visibility")(audit.visibility)

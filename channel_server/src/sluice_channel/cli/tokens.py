@@ -1,4 +1,4 @@
-"""`sluice channel token`, `publisher`, `audit` and `visibility`: who may do what, and who did what."""
+"""`sluice channel token` and `publisher`: who may do what."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +15,10 @@ from rich.text import Text
 
 from sluice.cli.console import err, out, print_json
 from sluice.cli.options import Json
-from sluice.digest import Digest
 from sluice_channel import audit as audit_log
 from sluice_channel import tokens, trust
 from sluice_channel.errors import ChannelError
 from sluice_channel.keyring import Publisher
-from sluice_channel.ledger import Sealed, walk
 from sluice_channel.routes.tokens import audience_of, described
 from sluice_channel.scope import Scope
 from sluice_channel.site import Site, open_site
@@ -31,7 +28,7 @@ _DAY = 86_400_000  # ms
 token = typer.Typer(help="Make, list and revoke the tokens of a server.", no_args_is_help=True)
 publisher = typer.Typer(help="Trust workflows elsewhere to publish.", no_args_is_help=True)
 
-_Root = Annotated[
+Root = Annotated[
     Path, typer.Argument(help="The server's folder, which holds its catalogue.", show_default=False)
 ]
 _SCOPE = (
@@ -40,16 +37,9 @@ _SCOPE = (
 )
 
 
-class Visibility(StrEnum):
-    """Who may know of a channel."""
-
-    PUBLIC = "public"
-    PRIVATE = "private"
-
-
 @token.command("add")
 def add_token(
-    root: _Root,
+    root: Root,
     name: Annotated[str, typer.Argument(help="What it is for, such as 'release job'.", show_default=False)],
     scopes: Annotated[list[str], typer.Argument(help=_SCOPE, show_default=False)],
     days: Annotated[
@@ -65,7 +55,7 @@ def add_token(
     Example: sluice channel token add /srv/sluice 'release job' publish:main --days 90
     """
     parsed = [Scope.parse(text) for text in scopes]
-    with _opened(root) as site:
+    with opened(root) as site:
         made, secret = tokens.make(
             site.keyring,
             site.ledger,
@@ -86,12 +76,12 @@ def add_token(
 
 
 @token.command("list")
-def list_tokens(root: _Root, json: Json = False) -> None:
+def list_tokens(root: Root, json: Json = False) -> None:
     """List tokens with what they allow and when they were last used.
 
     Example: sluice channel token list /srv/sluice
     """
-    with _opened(root) as site:
+    with opened(root) as site:
         found, now = site.keyring.tokens(), site.now()
     if json:
         print_json({"tokens": [described(each) for each in found]})
@@ -103,7 +93,7 @@ def list_tokens(root: _Root, json: Json = False) -> None:
             " ".join(map(str, each.scopes)),
             "revoked" if each.revoked_at else "valid" if each.valid(now) else "expired",
             _day(each.expires_at) if each.expires_at else "",
-            _time(each.used_at) if each.used_at else "never",
+            shown_time(each.used_at) if each.used_at else "never",
         )
         for each in found
     ]
@@ -112,7 +102,7 @@ def list_tokens(root: _Root, json: Json = False) -> None:
 
 @token.command("revoke")
 def revoke_token(
-    root: _Root,
+    root: Root,
     identity: Annotated[str, typer.Argument(help="Its id, as `list` shows it.", show_default=False)],
     json: Json = False,
 ) -> None:
@@ -120,17 +110,17 @@ def revoke_token(
 
     Example: sluice channel token revoke /srv/sluice 151d7d5c68f0
     """
-    with _opened(root) as site:
+    with opened(root) as site:
         gone = tokens.revoke(site.keyring, site.ledger, audit_log.local(), identity, now=site.now())
     if json:
         print_json({"token": described(gone)})
     else:
-        out.print(f"{gone.identity}  {gone.name}  revoked {_time(gone.revoked_at or 0)}", markup=False)
+        out.print(f"{gone.identity}  {gone.name}  revoked {shown_time(gone.revoked_at or 0)}", markup=False)
 
 
 @publisher.command("add")
 def add_publisher(
-    root: _Root,
+    root: Root,
     scope: Annotated[
         str, typer.Argument(help="What it may do: publish:CHANNELS[:PACKAGES].", show_default=False)
     ],
@@ -194,7 +184,7 @@ def add_publisher(
             raise ChannelError(f"a claim is NAME=VALUE, not {each[:80]!r}")
         claims[name] = value
     trust.check(issuer, claims)
-    with _opened(root) as site:
+    with opened(root) as site:
         made = Publisher(
             secrets.token_hex(6),
             issuer,
@@ -211,12 +201,12 @@ def add_publisher(
 
 
 @publisher.command("list")
-def list_publishers(root: _Root, json: Json = False) -> None:
+def list_publishers(root: Root, json: Json = False) -> None:
     """List the workflows that are trusted.
 
     Example: sluice channel publisher list /srv/sluice
     """
-    with _opened(root) as site:
+    with opened(root) as site:
         found = site.keyring.publishers()
     if json:
         print_json({"publishers": [_told(each) for each in found]})
@@ -227,7 +217,7 @@ def list_publishers(root: _Root, json: Json = False) -> None:
 
 @publisher.command("remove")
 def remove_publisher(
-    root: _Root,
+    root: Root,
     identity: Annotated[str, typer.Argument(help="Its id, as `list` shows it.", show_default=False)],
     json: Json = False,
 ) -> None:
@@ -235,7 +225,7 @@ def remove_publisher(
 
     Example: sluice channel publisher remove /srv/sluice 5f0c2d1e7a90
     """
-    with _opened(root) as site:
+    with opened(root) as site:
         gone = tokens.distrust(site.keyring, site.ledger, audit_log.local(), identity, now=site.now())
     if json:
         print_json(_told(gone))
@@ -243,64 +233,9 @@ def remove_publisher(
         out.print(f"{gone.identity}  {_claims(gone)}  removed", markup=False)
 
 
-def audit(
-    root: _Root,
-    last: Annotated[int, typer.Option(help="Lines to show, the newest; 0: all.", min=0)] = 50,
-    known: Annotated[
-        str | None,
-        typer.Option(help="A digest that was shown before: it must still be in the log.", show_default=False),
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Show who did what, and verify that no line was changed, taken out or put in; status 1 if one was.
-
-    Each line's digest is over the line and the digest before it. Lines cut off at the end leave a log that
-    fits: note the last digest elsewhere now and then, and give it as --known.
-
-    Example: sluice channel audit /srv/sluice --last 20
-    """
-    head = Digest(known) if known else None
-    with _opened(root) as site:
-        verdict = audit_log.verify(site.ledger, head)
-        shown = site.ledger.last(last) if last else walk(site.ledger)
-        if json:
-            print_json(
-                {
-                    "lines": verdict.lines,
-                    "head": verdict.head.hex if verdict.head else None,
-                    "problem": verdict.problem or None,
-                    "log": [_line(sealed) for sealed in shown],
-                }
-            )
-        else:
-            for sealed in shown:
-                out.print(_text(sealed), markup=False)
-    if verdict.problem:
-        raise ChannelError(f"the audit log was changed: {verdict.problem}")
-    if not json:
-        err.print(f"{verdict.lines} lines, each after the other; the last is {verdict.head or 'none'}")
-
-
-def visibility(
-    root: _Root,
-    channel: Annotated[str, typer.Argument(help="The channel, or CHANNEL/label/LABEL.", show_default=False)],
-    who: Annotated[Visibility, typer.Argument(help="Who may know of it.", show_default=False)],
-    json: Json = False,
-) -> None:
-    """Let a channel be read by everyone, or be there only for who has a token to read it.
-
-    The labels of a private channel are private. Example: sluice channel visibility /srv/sluice main private
-    """
-    with _opened(root) as site:
-        site.catalogue.set_private(channel, private=who is Visibility.PRIVATE)
-    if json:
-        print_json({"channel": channel, "private": who is Visibility.PRIVATE})
-    else:
-        out.print(f"{channel}  {who}", markup=False)
-
-
 @contextmanager
-def _opened(root: Path) -> Iterator[Site]:
+def opened(root: Path) -> Iterator[Site]:
+    """Open a server's folder for a command."""
     site = open_site(root)
     try:
         yield site
@@ -333,32 +268,8 @@ def _claims(each: Publisher) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(each.claims.items()))
 
 
-def _line(sealed: Sealed) -> dict[str, Any]:
-    line = sealed.line
-    return {
-        "number": sealed.number,
-        "at": line.at,
-        "who": line.who,
-        "name": line.name,
-        "address": line.address,
-        "action": line.action,
-        "channel": line.channel,
-        "package": line.package,
-        "generation": line.generation,
-        "detail": line.detail,
-        "digest": sealed.digest.hex,
-    }
-
-
-def _text(sealed: Sealed) -> str:
-    line = sealed.line
-    where = f"{line.channel}@{line.generation}" if line.generation is not None else line.channel
-    who = " ".join(filter(None, (line.who, line.name and f"({line.name})", line.address)))
-    words = (str(sealed.number), _time(line.at), who, line.action, where, line.package, line.detail)
-    return "  ".join(filter(None, words))
-
-
-def _time(ms: int) -> str:
+def shown_time(ms: int) -> str:
+    """Return a time in ms since the epoch as the user's clock shows it."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
 
 
