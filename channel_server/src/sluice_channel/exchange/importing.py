@@ -46,7 +46,11 @@ def import_directory(
     paths = list(_packages(directory))
     site.catalogue.create(channel, private=private, now=site.now())
     added = 0
-    with (progress or Silent()).step(f"import {directory}", total=len(paths)) as step:
+    # Held: a file that is not published yet must not be collected.
+    with (
+        site.blobs.holding(),
+        (progress or Silent()).step(f"import {directory}", total=len(paths)) as step,
+    ):
         batch: list[Publish] = []
         for path in paths:
             step.describe(path.name)
