@@ -7,25 +7,24 @@ then runs alone, so that one which takes its worker down does so to no other twi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from sluice_scheduler import payload, tensors
 from sluice_scheduler.batching import Bucket
 from sluice_scheduler.deployment import Deployment
+from sluice_scheduler.ending import Ending, Followers
 from sluice_scheduler.errors import LeaseLostError, QueueError, SchedulerError, WorkerError
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer
 from sluice_scheduler.statistics import ModelStatistics, Statistics
 from sluice_scheduler.supervisor import Supervisor
-from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.zygote import Answer, Instance
 
 log: Final = logging.getLogger(__name__)
@@ -45,15 +44,6 @@ class _Batch:
     instance: Instance
     jobs: Sequence[Job]
     wanted: set[str] = field(default_factory=set)  # ids of those that nobody cancelled
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What came of a task, for who waits for it."""
-
-    job: Job
-    outputs: tuple[Tensor, ...] = ()  # in the signature's order, where it succeeded
-    refused: bool = False  # it failed because the model does not take its input
 
 
 class Dispatcher:
@@ -76,7 +66,7 @@ class Dispatcher:
         self.statistics = Statistics()
         self._wakes: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._running: dict[str, _Batch] = {}  # by the id of each of their tasks
-        self._waiting: dict[str, set[asyncio.Future[Ending | None]]] = {}
+        self.followers = Followers()
         self._slots: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Task[None]] = set()  # of the slots: those that hold no lease
         self._draining = False
@@ -104,8 +94,7 @@ class Dispatcher:
             task.cancel()
         while self._slots:
             await asyncio.gather(*self._slots, return_exceptions=True)
-        for job_id in tuple(self._waiting):
-            self._ended(job_id)
+        self.followers.dismiss()
 
     async def cancel(self, job_id: str) -> Job:
         """Cancel a task; the instance that runs it is killed unless it runs others too.
@@ -121,24 +110,8 @@ class Dispatcher:
             batch.wanted.discard(job_id)  # its answer finds the lease gone
             if not batch.wanted:
                 batch.instance.kill()
-        self._ended(job_id)
+        self.followers.tell(job_id)
         return job
-
-    @contextlib.contextmanager
-    def following(self, job_id: str) -> Iterator[asyncio.Future[Ending | None]]:
-        """Give a future of a task's end, which may begin before the task is queued.
-
-        It is None where the task is better looked up: it was cancelled, or the scheduler is stopping.
-        """
-        future: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(job_id, set()).add(future)
-        try:
-            yield future
-        finally:
-            waiting = self._waiting.get(job_id, set())
-            waiting.discard(future)
-            if not waiting:
-                self._waiting.pop(job_id, None)
 
     async def wait(self, job_id: str, seconds: float) -> Job:
         """Return a task as soon as it has ended, or as it is after so many seconds.
@@ -147,7 +120,7 @@ class Dispatcher:
             UnknownTaskError: there is none.
 
         """
-        with self.following(job_id) as ended:
+        with self.followers.follow(job_id) as ended:
             job = await self._queue.get(job_id)
             if job.state.ended or seconds <= 0:
                 return job
@@ -307,11 +280,6 @@ class Dispatcher:
         if job.state is State.FAILED:
             self._statistics_of(job).fail.add((job.finished_at or job.enqueued_at) - job.enqueued_at)
         if job.state.ended:
-            self._ended(job.id, ending)
+            self.followers.tell(job.id, ending)
         else:
             self.wake(job.lane)
-
-    def _ended(self, job_id: str, ending: Ending | None = None) -> None:
-        for future in self._waiting.pop(job_id, set()):
-            if not future.done():
-                future.set_result(ending)

@@ -11,8 +11,9 @@ from typing import Any, Final, Self, TypeVar
 
 from sluice_scheduler import payload, policy, tensors
 from sluice_scheduler.deployment import Deployment
-from sluice_scheduler.dispatcher import Dispatcher, Ending
+from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.document import read_object
+from sluice_scheduler.ending import Ending
 from sluice_scheduler.errors import DrainingError, ExpiredError, RequestError, TransitionError
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.inference import Inference
@@ -132,7 +133,7 @@ class Intake:
 
         """
         new, timeout = admitted.submission, admitted.inference.timeout
-        with self._dispatcher.following(new.id) as ended:
+        with self._dispatcher.followers.follow(new.id) as ended:
             await self._put(new)
             if timeout is not None:
                 left = new.enqueued_at + timeout - self._now()

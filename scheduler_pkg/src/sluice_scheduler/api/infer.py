@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from sluice_scheduler.api import bodies
 from sluice_scheduler.api.oip import Environment
 from sluice_scheduler.api.problems import problem
-from sluice_scheduler.dispatcher import Ending
+from sluice_scheduler.ending import Ending
 from sluice_scheduler.errors import UnknownModelError
 from sluice_scheduler.inference import HEADER_LENGTH, header_length
 from sluice_scheduler.intake import SMALL, Admitted, Intake

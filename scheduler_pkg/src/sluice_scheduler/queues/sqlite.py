@@ -8,17 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from sluice.digest import Digest
-from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
-from sluice_scheduler.errors import LeaseLostError, QueueError, UnknownTaskError
+from sluice_scheduler.batching import room_of
+from sluice_scheduler.errors import QueueError
 from sluice_scheduler.job import Event, Job, Provenance, State, Submission, next_state
-from sluice_scheduler.queues import statements
-from sluice_scheduler.queues.memory import lost_error, unknown
-from sluice_scheduler.queues.provenance import from_text, to_text
+from sluice_scheduler.queues.memory import lost_error
+from sluice_scheduler.queues.rows import SQL, end, find, joining, leased, start, tensors_of, to_job
 from sluice_scheduler.queues.writer import Writer
 
 SCHEMA_VERSION: Final = 3  # 1 had no receipts, 2 no batches
-_SQL: Final = statements.load("sqlite.sql")
 
 
 class SqliteQueue:
@@ -51,10 +48,10 @@ class SqliteQueue:
                 "rows": new.rows,
                 "batch": new.batch,
             }
-            row = db.execute(_SQL["put"], values).fetchone()
+            row = db.execute(SQL["put"], values).fetchone()
             if row is None:
-                return _find(db, new.id)[1]
-            db.execute(_SQL["put_input"], {"seq": row["seq"], "tensors": new.inputs})
+                return find(db, new.id)[1]
+            db.execute(SQL["put_input"], {"seq": row["seq"], "tensors": new.inputs})
             return replace(Job.of(new), inputs=None)
 
         return await self._writer.run(operation)
@@ -65,11 +62,11 @@ class SqliteQueue:
         """Give the lane's next job and those that run with it."""
 
         def operation(db: sqlite3.Connection) -> tuple[Job, ...]:
-            row = db.execute(_SQL["next"], {"lane": lane}).fetchone()
+            row = db.execute(SQL["next"], {"lane": lane}).fetchone()
             if row is None:
                 return ()
-            chosen = _with(db, lane, row, room_of(room, row["model"]))
-            return tuple(_start(db, seq, now, seconds) for seq in chosen)
+            chosen = joining(db, lane, row, room_of(room, row["model"]))
+            return tuple(start(db, seq, now, seconds) for seq in chosen)
 
         # A lease that a power cut undoes is a job that waits again: nothing is lost without an fsync here.
         return await self._writer.run(operation, lasting=False)
@@ -78,8 +75,8 @@ class SqliteQueue:
         """Hold a leased job longer."""
 
         def operation(db: sqlite3.Connection) -> None:
-            seq, _ = _leased(db, job_id, attempt)
-            db.execute(_SQL["hold"], {"seq": seq, "until": now + seconds})
+            seq, _ = leased(db, job_id, attempt)
+            db.execute(SQL["hold"], {"seq": seq, "until": now + seconds})
 
         await self._writer.run(operation, lasting=False)
 
@@ -96,14 +93,14 @@ class SqliteQueue:
         """End a leased job well."""
 
         def operation(db: sqlite3.Connection) -> Job:
-            seq, job = _find(db, job_id)
+            seq, job = find(db, job_id)
             if job.state is State.SUCCEEDED and job.attempts == attempt:
                 return job
-            seq, job = _leased(db, job_id, attempt)
-            db.execute(_SQL["put_output"], {"seq": seq, "tensors": outputs})
+            seq, job = leased(db, job_id, attempt)
+            db.execute(SQL["put_output"], {"seq": seq, "tensors": outputs})
             if receipt is not None:
-                db.execute(_SQL["put_receipt"], {"seq": seq, "envelope": receipt})
-            return _end(db, seq, next_state(job.state, Event.SUCCEED), now, provenance=provenance)
+                db.execute(SQL["put_receipt"], {"seq": seq, "envelope": receipt})
+            return end(db, seq, next_state(job.state, Event.SUCCEED), now, provenance=provenance)
 
         return await self._writer.run(operation)
 
@@ -120,13 +117,13 @@ class SqliteQueue:
         """End a leased job badly, or queue it again."""
 
         def operation(db: sqlite3.Connection) -> Job:
-            done = _find(db, job_id)[1]
+            done = find(db, job_id)[1]
             ends = (State.FAILED, State.QUEUED) if lost else (State.FAILED,)
             if done.attempts == attempt and done.state in ends:
                 return done
-            seq, job = _leased(db, job_id, attempt)
+            seq, job = leased(db, job_id, attempt)
             state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.attempts)
-            return _end(db, seq, state, now, error=error, provenance=provenance)
+            return end(db, seq, state, now, error=error, provenance=provenance)
 
         return await self._writer.run(operation)
 
@@ -134,10 +131,10 @@ class SqliteQueue:
         """Cancel a queued or running job."""
 
         def operation(db: sqlite3.Connection) -> tuple[Job, State]:
-            seq, job = _find(db, job_id)
+            seq, job = find(db, job_id)
             if job.state is State.CANCELLED:
                 return job, job.state
-            return _end(db, seq, next_state(job.state, Event.CANCEL), now), job.state
+            return end(db, seq, next_state(job.state, Event.CANCEL), now), job.state
 
         return await self._writer.run(operation)
 
@@ -145,9 +142,9 @@ class SqliteQueue:
         """Take back jobs whose lease ran out."""
 
         def operation(db: sqlite3.Connection) -> tuple[Job, ...]:
-            rows = db.execute(_SQL["due"], {"now": now, "abandoned": abandoned}).fetchall()
+            rows = db.execute(SQL["due"], {"now": now, "abandoned": abandoned}).fetchall()
             return tuple(
-                _end(
+                end(
                     db,
                     row["seq"],
                     next_state(State(row["state"]), Event.LOSE, row["attempts"]),
@@ -163,11 +160,11 @@ class SqliteQueue:
         """Look at one job."""
 
         def operation(db: sqlite3.Connection) -> Job:
-            seq, job = _find(db, job_id)
+            seq, job = find(db, job_id)
             return replace(
                 job,
-                inputs=_tensors(db, "input", seq) if inputs else None,
-                outputs=_tensors(db, "output", seq) if job.state is State.SUCCEEDED else None,
+                inputs=tensors_of(db, "input", seq) if inputs else None,
+                outputs=tensors_of(db, "output", seq) if job.state is State.SUCCEEDED else None,
             )
 
         return await self._writer.run(operation, lasting=False)
@@ -176,7 +173,7 @@ class SqliteQueue:
         """Give the receipt that was kept with a job's answer."""
 
         def operation(db: sqlite3.Connection) -> bytes | None:
-            row = db.execute(_SQL["receipt"], {"seq": _find(db, job_id)[0]}).fetchone()
+            row = db.execute(SQL["receipt"], {"seq": find(db, job_id)[0]}).fetchone()
             return None if row is None else bytes(row["envelope"])
 
         return await self._writer.run(operation, lasting=False)
@@ -185,14 +182,14 @@ class SqliteQueue:
         """List the jobs put last."""
         values = {"state": state, "limit": limit}
         return await self._writer.run(
-            lambda db: tuple(map(_job, db.execute(_SQL["list"], values).fetchall())), lasting=False
+            lambda db: tuple(map(to_job, db.execute(SQL["list"], values).fetchall())), lasting=False
         )
 
     async def counts(self) -> dict[tuple[str, State], int]:
         """Count jobs by lane and state."""
 
         def operation(db: sqlite3.Connection) -> dict[tuple[str, State], int]:
-            rows = db.execute(_SQL["counts"]).fetchall()
+            rows = db.execute(SQL["counts"]).fetchall()
             return {(row["lane"], State(row["state"])): row["amount"] for row in rows}
 
         return await self._writer.run(operation, lasting=False)
@@ -213,7 +210,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             steps = (
                 ["schema"] if version == 0 else [f"upgrade_{old}" for old in range(version, SCHEMA_VERSION)]
             )
-            schema = "\n".join(_SQL[step] for step in steps)
+            schema = "\n".join(SQL[step] for step in steps)
             db.executescript(f"BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif version != SCHEMA_VERSION:
             raise QueueError(  # noqa: TRY301 - what closes the file is here
@@ -224,85 +221,3 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-def _find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
-    row = db.execute(_SQL["get"], {"id": job_id}).fetchone()
-    if row is None:
-        raise UnknownTaskError(unknown(job_id))
-    return row["seq"], _job(row)
-
-
-def _with(db: sqlite3.Connection, lane: str, first: sqlite3.Row, room: int) -> list[int]:
-    """Choose what runs with a lane's next job; looks no further where nothing can."""
-    if not first["batch"] or first["rows"] >= room:
-        return [first["seq"]]
-    rows = db.execute(_SQL["ahead"], {"lane": lane, "most": LOOKAHEAD}).fetchall()
-    described = [Waiting(row["batch"], row["rows"], row["attempts"]) for row in rows]
-    return [rows[place]["seq"] for place in together(described, room)]
-
-
-def _start(db: sqlite3.Connection, seq: int, now: float, seconds: float) -> Job:
-    values = {
-        "seq": seq,
-        "state": next_state(State.QUEUED, Event.LEASE),
-        "start_order": db.execute(_SQL["count_start"]).fetchone()["value"],
-        "now": now,
-        "until": now + seconds,
-    }
-    started = db.execute(_SQL["start"], values).fetchone()
-    return replace(_job(started), inputs=_tensors(db, "input", seq))
-
-
-def _leased(db: sqlite3.Connection, job_id: str, attempt: int) -> tuple[int, Job]:
-    seq, job = _find(db, job_id)
-    if job.state is not State.RUNNING or job.attempts != attempt:
-        raise LeaseLostError
-    return seq, job
-
-
-def _end(
-    db: sqlite3.Connection,
-    seq: int,
-    state: State,
-    now: float,
-    *,
-    error: str | None = None,
-    provenance: Provenance | None = None,
-) -> Job:
-    values = {
-        "seq": seq,
-        "state": state,
-        "finished_at": now if state.ended else None,
-        "error": error if state.ended else None,
-        "provenance": to_text(provenance) if state.ended and provenance else None,
-    }
-    return _job(db.execute(_SQL["end"], values).fetchone())
-
-
-def _tensors(db: sqlite3.Connection, kind: str, seq: int) -> bytes:
-    tensors: bytes = db.execute(_SQL[kind], {"seq": seq}).fetchone()["tensors"]
-    return tensors
-
-
-def _job(row: sqlite3.Row) -> Job:
-    provenance = row["provenance"]
-    return Job(
-        id=row["id"],
-        lane=row["lane"],
-        model=row["model"],
-        priority=row["priority"],
-        rank=row["rank"],
-        enqueued_at=row["enqueued_at"],
-        input_digest=Digest(row["input_digest"]),
-        rows=row["rows"],
-        batch=row["batch"],
-        state=State(row["state"]),
-        attempts=row["attempts"],
-        start_order=row["start_order"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        lease_until=row["lease_until"],
-        error=row["error"],
-        provenance=from_text(provenance) if provenance else None,
-    )

@@ -1,0 +1,116 @@
+"""What rows of the SQLite queue mean, and the steps that its operations are made of."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from typing import Final
+
+from sluice.digest import Digest
+from sluice_scheduler.batching import LOOKAHEAD, Waiting, together
+from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
+from sluice_scheduler.job import Event, Job, Provenance, State, next_state
+from sluice_scheduler.queues import statements
+from sluice_scheduler.queues.memory import unknown
+from sluice_scheduler.queues.provenance import from_text, to_text
+
+SQL: Final = statements.load("sqlite.sql")
+
+
+def find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
+    """Read a job and its row's number.
+
+    Raises:
+        UnknownTaskError: there is none.
+
+    """
+    row = db.execute(SQL["get"], {"id": job_id}).fetchone()
+    if row is None:
+        raise UnknownTaskError(unknown(job_id))
+    return row["seq"], to_job(row)
+
+
+def joining(db: sqlite3.Connection, lane: str, first: sqlite3.Row, room: int) -> list[int]:
+    """Choose what runs with a lane's next job; looks no further where nothing can."""
+    if not first["batch"] or first["rows"] >= room:
+        return [first["seq"]]
+    rows = db.execute(SQL["ahead"], {"lane": lane, "most": LOOKAHEAD}).fetchall()
+    described = [Waiting(row["batch"], row["rows"], row["attempts"]) for row in rows]
+    return [rows[place]["seq"] for place in together(described, room)]
+
+
+def start(db: sqlite3.Connection, seq: int, now: float, seconds: float) -> Job:
+    """Lease a queued job; its tensors come with it."""
+    values = {
+        "seq": seq,
+        "state": next_state(State.QUEUED, Event.LEASE),
+        "start_order": db.execute(SQL["count_start"]).fetchone()["value"],
+        "now": now,
+        "until": now + seconds,
+    }
+    started = db.execute(SQL["start"], values).fetchone()
+    return replace(to_job(started), inputs=tensors_of(db, "input", seq))
+
+
+def leased(db: sqlite3.Connection, job_id: str, attempt: int) -> tuple[int, Job]:
+    """Read a job that somebody holds.
+
+    Raises:
+        LeaseLostError: it is another's, or nobody's.
+        UnknownTaskError: there is none.
+
+    """
+    seq, job = find(db, job_id)
+    if job.state is not State.RUNNING or job.attempts != attempt:
+        raise LeaseLostError
+    return seq, job
+
+
+def end(
+    db: sqlite3.Connection,
+    seq: int,
+    state: State,
+    now: float,
+    *,
+    error: str | None = None,
+    provenance: Provenance | None = None,
+) -> Job:
+    """Write what became of a job: it has ended, or waits again."""
+    values = {
+        "seq": seq,
+        "state": state,
+        "finished_at": now if state.ended else None,
+        "error": error if state.ended else None,
+        "provenance": to_text(provenance) if state.ended and provenance else None,
+    }
+    return to_job(db.execute(SQL["end"], values).fetchone())
+
+
+def tensors_of(db: sqlite3.Connection, kind: str, seq: int) -> bytes:
+    """Read the `input` or the `output` of a row."""
+    tensors: bytes = db.execute(SQL[kind], {"seq": seq}).fetchone()["tensors"]
+    return tensors
+
+
+def to_job(row: sqlite3.Row) -> Job:
+    """Make a job of its row."""
+    provenance = row["provenance"]
+    return Job(
+        id=row["id"],
+        lane=row["lane"],
+        model=row["model"],
+        priority=row["priority"],
+        rank=row["rank"],
+        enqueued_at=row["enqueued_at"],
+        input_digest=Digest(row["input_digest"]),
+        rows=row["rows"],
+        batch=row["batch"],
+        state=State(row["state"]),
+        attempts=row["attempts"],
+        start_order=row["start_order"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        lease_until=row["lease_until"],
+        error=row["error"],
+        provenance=from_text(provenance) if provenance else None,
+    )
