@@ -150,7 +150,9 @@ class DiskBlobs:
             except (BlockingIOError, FileNotFoundError):
                 mine = False
             if not mine:
-                raise OffsetError(f"somebody else is sending {digest.short} now; ask how far it is, and go on")
+                raise OffsetError(
+                    f"somebody else is sending {digest.short} now; ask how far it is, and go on"
+                )
             yield fd
         finally:
             os.close(fd)
