@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import tempfile
 from collections.abc import Container, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,7 +42,7 @@ from rattler.networking.middleware import (
 )
 
 from sluice import confined
-from sluice.confined import ConfinedError
+from sluice.adapters.rattler_report import Reporter
 from sluice.errors import SluiceError
 from sluice.lock import DEFAULT, LockedPackage, LockError
 from sluice.mirrors import NO_MIRRORS, Mirrors
@@ -287,7 +286,7 @@ def _translated() -> Iterator[None]:
 @contextmanager
 def _refusing(step: Step, folders: Mapping[str, Path]) -> Iterator[InstallerReporter]:
     """Give a reporter; raise what it found wrong with a package in place of what came of its removal."""
-    reporter = _Reporter(step, folders)  # type: ignore[abstract] # empty defaults
+    reporter = Reporter(step, folders)  # type: ignore[abstract] # empty defaults
     try:
         yield reporter
     except InstallError as error:
@@ -296,33 +295,3 @@ def _refusing(step: Step, folders: Mapping[str, Path]) -> Iterator[InstallerRepo
         raise reporter.refused from error
     if reporter.refused:
         raise reporter.refused
-
-
-class _Reporter(InstallerReporter):
-    """Passes rattler's progress on, and looks at packages between their extraction and their linking.
-
-    rattler waits for a report to return, and ignores what it raises: a package that is refused is removed.
-    """
-
-    refused: ConfinedError | None = None
-
-    def __init__(self, step: Step, folders: Mapping[str, Path]) -> None:
-        self._step = step
-        self._folders = folders
-        self._names: dict[int, str] = {}
-
-    def on_populate_cache_start(self, operation: int, package_name: str) -> int:
-        self._step.describe(package_name)
-        self._names[operation] = package_name
-        return operation
-
-    def on_populate_cache_complete(self, cache_entry: int) -> None:
-        folder = self._folders[self._names[cache_entry]]
-        try:
-            confined.check(folder)
-        except ConfinedError as error:
-            self.refused = error
-            shutil.rmtree(folder)
-
-    def on_transaction_operation_complete(self, operation: int) -> None:  # noqa: ARG002 - rattler's name
-        self._step.advance()
