@@ -79,6 +79,7 @@ def test_the_schedulers_refusal_is_one_line(sluice):
         (("show", "nothing"), "no task has the id 'nothing'"),
         (("cancel", "nothing"), "no task has the id 'nothing'"),
         (("replay", "nothing"), "no task has the id 'nothing'"),
+        (("replay", "x" * 500), "no task has the id"),
     ):
         result = sluice(*arguments)
         assert result.returncode == 1

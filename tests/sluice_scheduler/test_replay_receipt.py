@@ -150,3 +150,13 @@ def test_outputs_that_are_not_the_receipt_s_are_no_help(answered):
 def test_a_profile_of_another_version_is_refused(answered):
     with pytest.raises(RecordError, match="numeric profile"):
         AnswerRecord.of(replace(answered.answer, profile_document={"bits": 3}), (), None)
+
+
+def test_a_channel_that_moved_is_found_by_a_mirror(answered):
+    channel = answered.answer.lock_url.partition("/envs/")[0]
+    gone = "http://127.0.0.1:9/main"
+    answered.forge(lock_url=answered.answer.lock_url.replace(channel, gone))
+    done, _ = answered.offline()
+    assert (done.returncode, "the channel does not answer" in done.stderr) == (1, True)
+    done, verdict = answered.offline("--mirror", f"{gone}={channel}")
+    assert (done.returncode, verdict["equal"]) == (0, True), done.stderr

@@ -9,6 +9,7 @@ from typing import Final
 import httpx
 
 from sluice.digest import Digest
+from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice_scheduler.errors import ChannelError
 
 MAX_LOCK: Final = 64 << 20  # bytes
@@ -59,14 +60,14 @@ def fetch_lock(channel: str, environment: str) -> PublishedLock:
     return PublishedLock(environment, kept, content)
 
 
-def fetch_lock_at(url: str, environment: str) -> PublishedLock:
-    """Fetch a lock by the address a record names.
+def fetch_lock_at(url: str, environment: str, mirrors: Mirrors = NO_MIRRORS) -> PublishedLock:
+    """Fetch a lock by the address a record names, or from a mirror of it.
 
     Raises:
         ChannelError: as `fetch_lock`.
 
     """
-    return PublishedLock(environment, url, _get(url, environment))
+    return PublishedLock(environment, url, _get(mirrors.url(url), environment))
 
 
 def _get(url: str, environment: str) -> bytes:

@@ -25,6 +25,7 @@ import uvicorn
 
 from sluice import atomic
 from sluice.progress import Progress
+from sluice.settings import Settings as CoreSettings
 from sluice_scheduler import background, rooted, runfile
 from sluice_scheduler.api.app import create_app
 from sluice_scheduler.channel import PublishedLock, fetch_lock
@@ -92,7 +93,12 @@ class Daemon:
 
     def _realiser(self, environment: str, progress: Progress) -> Realise:
         settings = self._settings
-        return realiser(settings.prefix_root, progress, root=rooted.name(settings.state, environment))
+        return realiser(
+            settings.prefix_root,
+            progress,
+            root=rooted.name(settings.state, environment),
+            mirrors=CoreSettings.load().mirrors,
+        )
 
     async def _fetch_locks(self) -> list[PublishedLock]:
         settings = self._settings

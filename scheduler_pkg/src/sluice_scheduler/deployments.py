@@ -10,6 +10,7 @@ from typing import Final
 from sluice import lock as locks
 from sluice import verify as verification
 from sluice.digest import Digest
+from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice.package import PackageId
 from sluice.progress import Progress, Silent
 from sluice.realise import PrefixStore, Realised, current_platform, realise
@@ -24,16 +25,18 @@ MAX_RECORD: Final = 64 << 20  # bytes of one conda-meta record
 Realise = Callable[[Path], Realised]
 
 
-def realiser(folder: Path, progress: Progress | None = None, *, root: str | None = None) -> Realise:
+def realiser(
+    folder: Path, progress: Progress | None = None, *, root: str | None = None, mirrors: Mirrors = NO_MIRRORS
+) -> Realise:
     """Realise into content-addressed prefixes below a folder, and verify what is there.
 
-    `root` names the prefix, so that it is not collected.
+    `root` names the prefix, so that it is not collected; `mirrors` say where packages are fetched from.
     """
 
     def make(lock: Path) -> Realised:
         store = PrefixStore(folder)
         found = store.prefix(locks.read(lock).digest).exists()
-        realised = realise(lock, store, root=root, progress=progress or Silent())
+        realised = realise(lock, store, root=root, progress=progress or Silent(), mirrors=mirrors)
         # What was made just now was hashed just now; what was found is hashed again.
         if differences := verification.verify(realised.prefix, deep=found, progress=progress):
             raise PrefixDiffersError(

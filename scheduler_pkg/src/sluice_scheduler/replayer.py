@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from sluice.adapters.rattler import InstallError
 from sluice.errors import SluiceError
+from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice_scheduler import payload
 from sluice_scheduler.channel import fetch_lock_at
 from sluice_scheduler.deployment import Deployment
@@ -30,8 +31,11 @@ def replay(
     root: Path,
     realise: Realise,
     tell: Callable[[str], None] = lambda _: None,
+    mirrors: Mirrors = NO_MIRRORS,
 ) -> Iterator[Verdict]:
     """Make answers again in environments realised below `root`; a verdict for each, in their order.
+
+    Locks are fetched where the records name them, or from `mirrors` of those places.
 
     Records of one lock and profile share an environment and the process that loads its models; every answer gets a
     fresh one, forked from that. Each runs in the bucket that its record names.
@@ -41,7 +45,7 @@ def replay(
 
     """
     with _Workers() as workers:
-        yield from _replay(records, root, realise, tell, workers)
+        yield from _replay(records, root, realise, tell, mirrors, workers)
 
 
 def _replay(
@@ -49,6 +53,7 @@ def _replay(
     root: Path,
     realise: Realise,
     tell: Callable[[str], None],
+    mirrors: Mirrors,
     workers: _Workers,
 ) -> Iterator[Verdict]:
     deployments: dict[tuple[str, str], Deployment] = {}
@@ -59,7 +64,7 @@ def _replay(
         key = (record.lock.hex, record.profile_digest.hex)
         if key not in deployments:
             tell(f"{record.environment}: fetching lock {record.lock.short}")
-            published = fetch_lock_at(record.lock_url, record.environment)
+            published = fetch_lock_at(record.lock_url, record.environment, mirrors)
             if verdict := compare_links(record, [("lock", published.digest)]):
                 yield verdict
                 continue
