@@ -62,6 +62,7 @@ class Publisher(threading.Thread):
     def __init__(self, number, url, package, folder, stop):
         super().__init__()
         self.number, self.url, self.package, self.folder, self.stop = number, url, package, folder, stop
+        self.abandoned = threading.Event()  # the test has failed: no server will come back
         self.told = {}
         self.retried = 0
         self.failure = None
@@ -83,7 +84,7 @@ class Publisher(threading.Thread):
             try:
                 answer = client.publish(path)
             except ChannelError as error:
-                if "run it again" not in str(error):
+                if "run it again" not in str(error) or self.abandoned.is_set():
                     raise
                 self.retried += 1
                 continue
@@ -155,6 +156,7 @@ def test_whatever_was_told_is_there_however_often_the_server_is_killed(package, 
     finally:
         stop.set()
         for client in clients:
+            client.abandoned.set()
             if client.is_alive():
                 client.join(60)
     told = {name: each for client in clients for name, each in client.told.items()}
