@@ -48,9 +48,9 @@ def served(directory: Path, scratch: Path) -> Iterator[str]:
         server.wait()
 
 
-def relocated(channel: Path, environment: str, url: str, scratch: Path) -> Path:
-    """Copy an environment's lock with its channel at another URL."""
-    text = (channel / "envs" / environment / "pixi.lock").read_bytes()
+def relocated(environment: str, url: str, scratch: Path) -> Path:
+    """Copy the lock that the quickstart made of an environment, with its channel at another URL."""
+    text = (ROOT / "envs" / environment / "pixi.lock").read_bytes()
     (scratch / "published.lock").write_bytes(text)
     (published,) = read(scratch / "published.lock").channels
     lock = scratch / "pixi.lock"
@@ -109,9 +109,7 @@ def measure(arguments: argparse.Namespace) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="rb-", dir=arguments.scratch) as folder:
         scratch = Path(folder)
         with served(arguments.channel_dir, scratch) as url:
-            return figures(
-                arguments, scratch, relocated(arguments.channel_dir, arguments.environment, url, scratch)
-            )
+            return figures(arguments, scratch, relocated(arguments.environment, url, scratch))
 
 
 def figures(arguments: argparse.Namespace, scratch: Path, lock: Path) -> list[Figure]:
@@ -198,7 +196,9 @@ if __name__ == "__main__":
     parser.add_argument(
         "--channel-dir", type=Path, default=QUICKSTART / "channel", help="the quickstart's if not given"
     )
-    parser.add_argument("--environment", default="nlp-minilm-pt213-cpu", help="one of the channel's")
+    parser.add_argument(
+        "--environment", default="nlp-minilm-pt213-cpu", help="one that the quickstart locked"
+    )
     parser.add_argument("--rounds", type=int, default=9, help="warm rounds of each")
     parser.add_argument("--cold-rounds", type=int, default=3, help="cold rounds of each")
     parser.add_argument("--scratch", type=Path, default=Path("/tmp"), help="a folder whose path is short")
