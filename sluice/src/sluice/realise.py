@@ -7,6 +7,7 @@ import os
 import platform as host
 import shutil
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from sluice.record import Record
 # conda's placeholder is 255 characters and a kernel reads 127 of a script's first line; a longer
 # prefix would be written into scripts in another form than packaged, and not be comparable.
 MAX_PREFIX = 110  # bytes
+_REMOVING = 10.0  # seconds; what is still there then is cleared by the next who realises it
 # A prefix is written between quotes, into Python as well as into shell scripts; nobody escapes it.
 _UNQUOTABLE = frozenset("\"'\\$`")
 _PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
@@ -178,8 +180,17 @@ def _make(
         except OSError as error:
             raise RealiseError(f"{final}: {error.strerror}; nothing was kept") from error
         finally:
-            shutil.rmtree(staged, ignore_errors=True)
+            _remove(staged)
     raise AssertionError
+
+
+def _remove(staged: Path) -> None:
+    # After an error rattler's threads go on linking for a moment, into folders that are just being emptied.
+    deadline = time.monotonic() + _REMOVING
+    shutil.rmtree(staged, ignore_errors=True)
+    while staged.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _clear(final: Path) -> None:
