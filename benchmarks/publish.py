@@ -99,14 +99,14 @@ class Client:
         self._index = f"/{self._channel}/{channels.SUBDIR}/{SHARDS}"
         self._etag = ""
 
-    def look(self) -> dict[str, bytes] | None:
+    def look(self) -> bytes | None:
         """Ask whether the index has changed; return it if so."""
         answer = self._http.get(self._index, headers={"If-None-Match": self._etag} if self._etag else {})
         if answer.status_code == httpx.codes.NOT_MODIFIED:
             return None
         answer.raise_for_status()
         self._etag = answer.headers["etag"]
-        return names(answer.content)
+        return answer.content
 
     def publish(self, path: Path, before: dict[str, bytes]) -> tuple[float, float, dict[str, bytes]]:
         """Publish a file; return the seconds until it was accepted, until it was seen, and the index."""
@@ -120,10 +120,14 @@ class Client:
         body = {"sha256": sha256, "filename": path.name}
         self._http.post(f"/api/v1/channels/{self._channel}/packages", json=body).raise_for_status()
         accepted = time.perf_counter() - begun
-        while True:
-            index = self.look()
-            if index is not None and index.get(name) != before.get(name):
-                return accepted, time.perf_counter() - begun, index
+        while (index := self.look()) is None:
+            pass
+        seen = time.perf_counter() - begun
+        # Nobody else publishes: an index that changed has the package, or the measurement is none.
+        after = names(index)
+        if after.get(name) == before.get(name):
+            raise SystemExit(f"an index that changed does not have {path.name}")
+        return accepted, seen, after
 
 
 def ours(size: int, rounds: int, scratch: Path) -> tuple[list[float], list[float], float]:
@@ -135,7 +139,7 @@ def ours(size: int, rounds: int, scratch: Path) -> tuple[list[float], list[float
     accepted, seen = [], []
     with served(root) as (url, pid):
         client = Client(url)
-        index = client.look() or {}
+        index = names(client.look() or b"")
         for path in packages:
             first, second, index = client.publish(path, index)
             accepted.append(first)
@@ -163,10 +167,11 @@ def theirs(
         shutil.copy(path, channel / channels.SUBDIR)
         with contextlib.redirect_stdout(sys.stderr):
             run(channel)
-        name = path.name.rsplit("-", 2)[0]
-        if names((channel / channels.SUBDIR / SHARDS).read_bytes()).get(name) == before.get(name):
-            raise SystemExit(f"{label} did not index {path.name}")
+        index = (channel / channels.SUBDIR / SHARDS).read_bytes()
         taken.append(time.perf_counter() - begun)
+        name = path.name.rsplit("-", 2)[0]
+        if names(index).get(name) == before.get(name):
+            raise SystemExit(f"{label} did not index {path.name}")
     shutil.rmtree(channel)
     return taken, first
 
@@ -237,7 +242,7 @@ def alone(size: int, rounds: int, scratch: Path) -> Figure:
     channels.catalogue(root, size)
     with served(root) as (url, pid):
         client = Client(url)
-        index = client.look() or {}
+        index = names(client.look() or b"")
         for path in newcomers(scratch / "new-large", rounds, size):
             index = client.publish(path, index)[2]
         for document in ("repodata.json", "repodata.json.zst", "run_exports.json"):
