@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
+import os
 import shutil
 import statistics
 import subprocess
@@ -137,6 +138,7 @@ def ours(size: int, rounds: int, scratch: Path) -> tuple[list[float], list[float
     channels.catalogue(root, size)
     packages = newcomers(scratch / f"new-{size}", rounds + WARM, size)
     accepted, seen = [], []
+    os.sync()  # what filling wrote is not the publishes' to wait for
     with served(root) as (url, pid):
         client = Client(url)
         index = names(client.look() or b"")
