@@ -13,8 +13,7 @@ def changed(site: Path, packages: Path) -> str | None:
     """Name a package whose bytes are not those that the channel has under its name; None without one."""
     if not is_site(site):
         return None
-    opened = open_site(site)
-    try:
+    with open_site(site) as opened:
         for path in sorted(packages.glob("*/*.conda")):
             try:
                 entry = opened.catalogue.entry("main", path.parent.name, path.name)
@@ -22,6 +21,4 @@ def changed(site: Path, packages: Path) -> str | None:
                 continue
             if entry.package.sha256 != Digest.of_file(path):
                 return path.name
-    finally:
-        opened.close()
     return None

@@ -89,7 +89,7 @@ class Histories(RuleBasedStateMachine):
         for channel in CHANNELS:
             self.compare(channel, None)
             self.same("generations", channel)
-            self.same("projects", channel, limit=99)
+            self.same("search", channel, limit=99)
             for name in ("a", "b"):
                 self.same("dependents", channel, name, limit=99)
 

@@ -172,12 +172,6 @@ class Catalogue(Protocol):
     ) -> tuple[Generation, ...]:
         """List generations, the newest first, those with a smaller number than `before`."""
 
-    def projects(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
-        """List projects whose name or summary contains a text, whatever its case, by name and subdir."""
-
-    def count_projects(self, channel: str, text: str = "") -> int:
-        """Count what `projects` would list."""
-
     def search(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
         """List the projects of names that a text is found in, whatever its case; `limit` and `offset` count names.
 

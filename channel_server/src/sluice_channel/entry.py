@@ -80,17 +80,23 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
-class Yank:
-    """Hide a package from the index; whoever names its file still gets it."""
+class _Named:
+    """A change of a package that the channel has, by its file name."""
 
     subdir: str
     filename: str
-    reason: str
 
     @property
     def key(self) -> tuple[str, str]:
         """The subdir and the file name."""
         return self.subdir, self.filename
+
+
+@dataclass(frozen=True, slots=True)
+class Yank(_Named):
+    """Hide a package from the index; whoever names its file still gets it."""
+
+    reason: str
 
     def event(self) -> list[Any]:
         """Return what the generation's history says."""
@@ -98,16 +104,8 @@ class Yank:
 
 
 @dataclass(frozen=True, slots=True)
-class Unyank:
+class Unyank(_Named):
     """Show a yanked package again."""
-
-    subdir: str
-    filename: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """The subdir and the file name."""
-        return self.subdir, self.filename
 
     def event(self) -> list[Any]:
         """Return what the generation's history says."""
@@ -115,11 +113,9 @@ class Unyank:
 
 
 @dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(_Named):
     """Let the index say something else than the package does; `fields` replaces any patch of before."""
 
-    subdir: str
-    filename: str
     fields: str | None  # canonical JSON object; None: as the package says
 
     @classmethod
@@ -127,27 +123,14 @@ class Patch:
         """Make one from the fields themselves."""
         return cls(subdir, filename, canonical(dict(fields)) if fields else None)
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """The subdir and the file name."""
-        return self.subdir, self.filename
-
     def event(self) -> list[Any]:
         """Return what the generation's history says."""
         return ["patch", *self.key, json.loads(self.fields) if self.fields else None]
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(_Named):
     """Take a yanked package out of the channel; older generations still have it. Once more changes nothing."""
-
-    subdir: str
-    filename: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """The subdir and the file name."""
-        return self.subdir, self.filename
 
     def event(self) -> list[Any]:
         """Return what the generation's history says."""

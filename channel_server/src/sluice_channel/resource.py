@@ -63,12 +63,13 @@ class Resource:
         if subdir in subdirs.KNOWN:
             if filename in DOCUMENTS:
                 return cls(subdir, filename, REVALIDATE)
-            if SHARD.fullmatch(filename) or _is_package(filename):
+            if SHARD.fullmatch(filename) or is_package(filename):
                 return cls(subdir, filename, UNCHANGING)
         raise NotServedError(f"not a file of a conda channel: {subdir[:80]!r}/{filename[:200]!r}")
 
 
-def _is_package(filename: str) -> bool:
+def is_package(filename: str) -> bool:
+    """Tell whether a text is the name of a package file."""
     try:
         PackageId.parse(filename)
     except PackageNameError:

@@ -39,12 +39,9 @@ def serve(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
 
     """
     if is_site(settings.directory):
-        site = open_site(settings.directory)
-        try:
+        with open_site(settings.directory) as site:
             app = create_site_app(site, everyone=settings.everyone, accel_prefix=settings.accel_prefix)
             _run(app, settings, on_ready)
-        finally:
-            site.close()
     else:
         _run(create_app({settings.name: settings.directory}), settings, on_ready)
 

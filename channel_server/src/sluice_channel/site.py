@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from sluice_channel.audited import audited, audited_registry
 from sluice_channel.blobs import BlobStore
@@ -42,6 +43,12 @@ class Site:
     keyring: Keyring
     ledger: Ledger  # the audit log
     database: Database  # that all of them lie in
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Release what is held."""

@@ -192,16 +192,6 @@ class MemoryCatalogue:
         return tuple(reversed(found[max(end - limit, first) : max(end, first)]))
 
     @locked
-    def projects(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
-        """List projects."""
-        return self._find(channel).matching(text)[offset : offset + limit]
-
-    @locked
-    def count_projects(self, channel: str, text: str = "") -> int:
-        """Count projects."""
-        return len(self._find(channel).matching(text))
-
-    @locked
     def search(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
         """List the projects of names that a text is found in."""
         names = self._find(channel).found(text)[offset : offset + limit]
@@ -215,12 +205,12 @@ class MemoryCatalogue:
     @locked
     def project(self, channel: str, name: str) -> tuple[Project, ...]:
         """List a name's projects."""
-        return tuple(each for each in self._find(channel).matching("") if each.name == name)
+        return tuple(each for each in self._find(channel).shown() if each.name == name)
 
     @locked
     def totals(self, channel: str) -> Totals:
         """Count names and packages."""
-        shown = self._find(channel).matching("")
+        shown = self._find(channel).shown()
         return Totals(len({each.name for each in shown}), sum(each.packages for each in shown))
 
     @locked

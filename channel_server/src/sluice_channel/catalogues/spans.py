@@ -68,14 +68,9 @@ class Spans:
         )
         self.needs[name, subdir] = family.needs
 
-    def matching(self, text: str) -> tuple[Project, ...]:
-        """List the projects whose name or summary contains a text, by name and subdir."""
-        wanted = text.lower()
-        return tuple(
-            project
-            for _, project in sorted(self.projects.items())
-            if project.packages and (wanted in project.name.lower() or wanted in project.summary.lower())
-        )
+    def shown(self) -> tuple[Project, ...]:
+        """List the projects with a visible package, by name and subdir."""
+        return tuple(project for _, project in sorted(self.projects.items()) if project.packages)
 
     def found(self, text: str) -> list[str]:
         """List the names that a search finds, the best first."""
@@ -83,7 +78,7 @@ class Spans:
         whole = " ".join(text.lower().split())
         names = {
             project.name
-            for project in self.matching("")
+            for project in self.shown()
             if all(word in project.name.lower() or word in project.summary.lower() for word in words)
         }
         return sorted(

@@ -23,7 +23,6 @@ from sluice_channel.catalogues.stored import (
     family_of,
     find_channel,
     find_meta,
-    like,
     reached,
     search_values,
     to_entry,
@@ -216,19 +215,6 @@ class SqliteCatalogue:
                 "limit": limit,
             }
             return tuple(map(to_generation, db.execute(SQL["generations"], values)))
-
-    def projects(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
-        """List projects."""
-        with self._db.reading() as db:
-            values = {"channel": find_channel(db, channel)["id"], "pattern": like(text)}
-            rows = db.execute(SQL["projects"], values | {"limit": limit, "offset": offset})
-            return tuple(Project(*row) for row in rows)
-
-    def count_projects(self, channel: str, text: str = "") -> int:
-        """Count projects."""
-        with self._db.reading() as db:
-            values = {"channel": find_channel(db, channel)["id"], "pattern": like(text)}
-            return int(db.execute(SQL["count_projects"], values).fetchone()["number"])
 
     def search(self, channel: str, text: str = "", *, limit: int, offset: int = 0) -> tuple[Project, ...]:
         """List the projects of names that a text is found in."""

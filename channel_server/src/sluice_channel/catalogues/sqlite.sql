@@ -217,15 +217,6 @@ SELECT number, made_at, digest, changes FROM generation WHERE channel = :channel
 SELECT number, made_at, digest, changes FROM generation
 WHERE channel = :channel AND number < :before ORDER BY number DESC LIMIT :limit;
 
--- name: projects
-SELECT subdir, name, packages, version, summary, changed_at FROM project
-WHERE channel = :channel AND packages > 0 AND (name LIKE :pattern ESCAPE '\' OR summary LIKE :pattern ESCAPE '\')
-ORDER BY name, subdir LIMIT :limit OFFSET :offset;
-
--- name: count_projects
-SELECT COUNT(*) AS number FROM project
-WHERE channel = :channel AND packages > 0 AND (name LIKE :pattern ESCAPE '\' OR summary LIKE :pattern ESCAPE '\');
-
 -- name: search
 WITH found (name, rank) AS (
     SELECT name, CASE WHEN name = :text THEN 0 WHEN name LIKE :begins ESCAPE '\' THEN 1

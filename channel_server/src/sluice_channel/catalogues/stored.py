@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sluice import statements
 from sluice.digest import Digest
-from sluice_channel import statements
 from sluice_channel.catalogue import MAX_WORDS, ChannelState, Generation
 from sluice_channel.entry import Entry, Package
 from sluice_channel.errors import NoChannelError, NoGenerationError

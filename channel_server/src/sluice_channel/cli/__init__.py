@@ -1,4 +1,4 @@
-"""`sluice channel`: index a channel directory, serve it, register environments with it."""
+"""`sluice channel`: the group, and the commands of plain directories."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ from sluice_channel.reindex import index as index_channel
 from sluice_channel.serve import serve as run_server
 
 app = typer.Typer(
-    help="Index a conda channel, serve it over HTTP, register environments.", no_args_is_help=True
+    help="Keep conda channels in a catalogue and serve them: publish, mirror, register environments. "
+    "Or index a plain directory.",
+    no_args_is_help=True,
 )
 
 _Directory = Annotated[
@@ -82,7 +84,12 @@ def index(
 
 @app.command("serve")
 def serve(
-    directory: _Directory,
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            help="A server's folder, or a directory with linux-64/ and noarch/.", show_default=False
+        ),
+    ],
     name: _Name = "main",
     host: Annotated[
         str, typer.Option(envvar=settings.HOST_VARIABLE, help="Address to listen on.")
@@ -132,11 +139,13 @@ def serve(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Serve a channel directory over HTTP until SIGTERM or Ctrl-C.
+    """Serve a server's folder, with every channel of its catalogue, or one plain directory, until Ctrl-C.
 
     conda, mamba, pixi and rattler use the URL that is printed; a browser shows the same packages.
 
-    Example: sluice channel serve build/channel --name main --port 8710
+    `create` and `import` make a server's folder; `index` prepares a directory.
+
+    Example: sluice channel serve /srv/sluice --port 8710
     """
 
     def ready(url: str) -> None:

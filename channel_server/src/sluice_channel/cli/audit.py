@@ -11,9 +11,10 @@ from sluice.cli.console import err, out, print_json
 from sluice.cli.options import Json
 from sluice.digest import Digest
 from sluice_channel import audit as audit_log
-from sluice_channel.cli.tokens import Root, opened, shown_time
+from sluice_channel.cli.tokens import Root, shown_time
 from sluice_channel.errors import ChannelError
 from sluice_channel.ledger import Sealed, walk
+from sluice_channel.site import open_site
 
 
 class Visibility(StrEnum):
@@ -40,7 +41,7 @@ def audit(
     Example: sluice channel audit /srv/sluice --last 20
     """
     head = Digest(known) if known else None
-    with opened(root) as site:
+    with open_site(root) as site:
         verdict = audit_log.verify(site.ledger, head)
         shown = site.ledger.last(last) if last else walk(site.ledger)
         if json:
@@ -71,7 +72,7 @@ def visibility(
 
     The labels of a private channel are private. Example: sluice channel visibility /srv/sluice main private
     """
-    with opened(root) as site:
+    with open_site(root) as site:
         site.catalogue.set_private(channel, private=who is Visibility.PRIVATE)
     if json:
         print_json({"channel": channel, "private": who is Visibility.PRIVATE})

@@ -43,8 +43,7 @@ def collect(
     Example: sluice channel collect /srv/sluice --before 1200 --dry-run
     """
     files: list[File] = []
-    site = open_site(root)
-    try:
+    with open_site(root) as site:
         done = collect_files(
             site,
             channel=channel if before is not None else "",
@@ -53,8 +52,6 @@ def collect(
             on_file=files.append if verbose or json else lambda _: None,
             progress=progress(json_output=json),
         )
-    finally:
-        site.close()
     if json:
         print_json(
             {

@@ -33,12 +33,9 @@ def create(
 
     Example: sluice channel create /srv/sluice main
     """
-    site = open_site(root, create=True)
-    try:
+    with open_site(root, create=True) as site:
         made = publish.create(site, channel, private=private)
         state = site.catalogue.channel(channel)
-    finally:
-        site.close()
     if json:
         print_json(
             {"channel": channel, "made": made, "private": state.private, "generation": state.generation}
@@ -55,12 +52,9 @@ def list_(root: _Root, json: Json = False) -> None:
 
     Example: sluice channel list /srv/sluice
     """
-    site = open_site(root)
-    try:
+    with open_site(root) as site:
         found = [(state, site.catalogue.totals(state.name)) for state in site.catalogue.channels()]
         files, size = site.catalogue.stored()
-    finally:
-        site.close()
     if json:
         print_json(
             {

@@ -120,11 +120,8 @@ def _opened(where: str, channel: str, token: str | None) -> Iterator[_Source]:
     if is_url(where):
         yield _Remote(where, token)
         return
-    site = open_site(Path(where))
-    try:
+    with open_site(Path(where)) as site:
         yield _Local(site, channel)
-    finally:
-        site.close()
 
 
 @envs.command("list")

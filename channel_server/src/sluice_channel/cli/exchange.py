@@ -37,11 +37,8 @@ def import_(
 
     Example: sluice channel import /srv/sluice build/channel --channel main
     """
-    site = open_site(root, create=True)
-    try:
+    with open_site(root, create=True) as site:
         done = import_directory(site, directory, channel, progress(json_output=json))
-    finally:
-        site.close()
     if json:
         print_json({"found": done.found, "added": done.added, "generation": done.generation})
     else:
@@ -65,11 +62,8 @@ def export(
 
     Example: sluice channel export /srv/sluice /var/www/main --at 12
     """
-    site = open_site(root)
-    try:
+    with open_site(root) as site:
         done = export_directory(site, directory, channel, at, progress(json_output=json))
-    finally:
-        site.close()
     packages = done.summary.packages
     if json:
         fields = {"copied": done.copied, "removed": done.removed, "packages": packages}
@@ -105,12 +99,9 @@ def patch(
         raise InstructionsError(
             f"{where!r} is no platform; name one with --subdir, such as linux-64 or noarch"
         )
-    site = open_site(root)
-    try:
+    with open_site(root) as site:
         made = patching.patch(site, channel, where, patching.read(instructions))
         newest = site.catalogue.channel(channel).generation
-    finally:
-        site.close()
     if json:
         print_json({"channel": channel, "subdir": where, "generation": newest, "changed": bool(made)})
     else:
@@ -131,13 +122,10 @@ def notices(
 
     Example: sluice channel notices /srv/sluice notices.json
     """
-    site = open_site(root)
-    try:
+    with open_site(root) as site:
         if document is not None or clear:
             site.catalogue.set_notices(channel, channel_notices.parse(_text(document)) if document else "[]")
         out.print_json(channel_notices.document(site.catalogue.notices(channel)).decode())
-    finally:
-        site.close()
 
 
 def _text(path: Path) -> str:

@@ -51,11 +51,15 @@ def mirror(
 
     Packages are listed as soon as upstream was read, and their files are fetched, checked against the index
     and kept when somebody asks for them. What upstream takes away is yanked here; what it replaces by other
-    bytes is refused. Example: sluice channel mirror /srv/sluice forge https://conda.anaconda.org/conda-forge
-    --allow python --allow 'numpy*'
+    bytes is refused.
+
+    Example: sluice channel mirror /srv/sluice forge https://conda.anaconda.org/conda-forge --allow 'numpy*'
     """
-    site = open_site(root)
-    try:
+    if upstream is None and (allow or deny or subdir):
+        raise ChannelError("--allow, --deny and --subdir need the upstream's address; name it with them")
+    if upstream is not None and stop:
+        raise ChannelError("a mirror either follows or stops; leave out the address or --stop")
+    with open_site(root) as site:
         if stop:
             site.follower.store.unfollow(channel)
         elif upstream is not None:
@@ -75,9 +79,7 @@ def mirror(
         if found is None and not stop:
             raise ChannelError(f"the channel {channel} follows no other; name one to let it")
         state = site.catalogue.channel(channel)
-        count = site.catalogue.count_projects(channel)
-    finally:
-        site.close()
+        count = site.catalogue.totals(channel).names
     document = {
         "channel": channel,
         "upstream": found.rules.url if found else None,

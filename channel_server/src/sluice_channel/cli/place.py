@@ -63,14 +63,11 @@ def opened(where: str, channel: str, label: str | None, token: str | None) -> It
         with Client(address) as client:
             yield client
         return
-    site = open_site(Path(where))
-    try:
+    with open_site(Path(where)) as site:
         name = f"{channel}{LABEL}{label}" if label else channel
         if label:
             publish.create(site, name)
         yield Folder(site, name)
-    finally:
-        site.close()
 
 
 def key(text: str) -> tuple[str, str]:

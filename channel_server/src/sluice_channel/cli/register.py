@@ -102,15 +102,12 @@ def _locally(
     root: Path, channel: str, environment: Path, lock: Path | None, form: str | None, urls: list[str] | None
 ) -> dict[str, Any]:
     name, spec, text = _read(environment, lock)
-    site = open_site(root)
-    try:
+    with open_site(root) as site:
         own = [registration.own_address(each, channel) for each in urls] if urls else None
         checked = registration.check(
             site.catalogue, channel, name, spec, text, form=form, addresses=own, by=_user()
         )
         version, changed = site.registry.register(channel, checked.registration, now=site.now())
-    finally:
-        site.close()
     return {
         "name": name,
         "lock_sha256": version.lock.hex,

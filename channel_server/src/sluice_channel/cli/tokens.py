@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,7 @@ from sluice_channel.errors import ChannelError
 from sluice_channel.keyring import Publisher
 from sluice_channel.routes.tokens import audience_of, described
 from sluice_channel.scope import Scope
-from sluice_channel.site import Site, open_site
+from sluice_channel.site import open_site
 
 _DAY = 86_400_000  # ms
 
@@ -55,7 +54,7 @@ def add_token(
     Example: sluice channel token add /srv/sluice 'release job' publish:main --days 90
     """
     parsed = [Scope.parse(text) for text in scopes]
-    with opened(root) as site:
+    with open_site(root) as site:
         made, secret = tokens.make(
             site.keyring,
             site.ledger,
@@ -81,7 +80,7 @@ def list_tokens(root: Root, json: Json = False) -> None:
 
     Example: sluice channel token list /srv/sluice
     """
-    with opened(root) as site:
+    with open_site(root) as site:
         found, now = site.keyring.tokens(), site.now()
     if json:
         print_json({"tokens": [described(each) for each in found]})
@@ -110,7 +109,7 @@ def revoke_token(
 
     Example: sluice channel token revoke /srv/sluice 151d7d5c68f0
     """
-    with opened(root) as site:
+    with open_site(root) as site:
         gone = tokens.revoke(site.keyring, site.ledger, audit_log.local(), identity, now=site.now())
     if json:
         print_json({"token": described(gone)})
@@ -184,7 +183,7 @@ def add_publisher(
             raise ChannelError(f"a claim is NAME=VALUE, not {each[:80]!r}")
         claims[name] = value
     trust.check(issuer, claims)
-    with opened(root) as site:
+    with open_site(root) as site:
         made = Publisher(
             secrets.token_hex(6),
             issuer,
@@ -206,7 +205,7 @@ def list_publishers(root: Root, json: Json = False) -> None:
 
     Example: sluice channel publisher list /srv/sluice
     """
-    with opened(root) as site:
+    with open_site(root) as site:
         found = site.keyring.publishers()
     if json:
         print_json({"publishers": [_told(each) for each in found]})
@@ -225,22 +224,12 @@ def remove_publisher(
 
     Example: sluice channel publisher remove /srv/sluice 5f0c2d1e7a90
     """
-    with opened(root) as site:
+    with open_site(root) as site:
         gone = tokens.distrust(site.keyring, site.ledger, audit_log.local(), identity, now=site.now())
     if json:
         print_json(_told(gone))
     else:
         out.print(f"{gone.identity}  {_claims(gone)}  removed", markup=False)
-
-
-@contextmanager
-def opened(root: Path) -> Iterator[Site]:
-    """Open a server's folder for a command."""
-    site = open_site(root)
-    try:
-        yield site
-    finally:
-        site.close()
 
 
 def _show(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) -> None:

@@ -43,11 +43,8 @@ def load(
 
     Example: sluice channel vulnerabilities load /srv/sluice osv-pypi.zip
     """
-    site = open_site(root)
-    try:
+    with open_site(root) as site:
         loaded = loading.load(site.advisories, database, now=site.now(), progress=progress(json_output=json))
-    finally:
-        site.close()
     edition = loaded.edition
     if json:
         print_json(loading.edition_json(edition) | {"examples": list(loaded.examples)})
@@ -66,11 +63,8 @@ def show(root: _Root, json: Json = False) -> None:
 
     Example: sluice channel vulnerabilities show /srv/sluice
     """
-    site = open_site(root)
-    try:
+    with open_site(root) as site:
         edition = site.advisories.edition()
-    finally:
-        site.close()
     if edition is None:
         raise NoAdvisoriesError
     if json:

@@ -7,8 +7,8 @@ import json
 import sqlite3
 from typing import Final
 
+from sluice import statements
 from sluice.digest import Digest
-from sluice_channel import statements
 from sluice_channel.catalogues.database import Database
 from sluice_channel.entry import canonical
 from sluice_channel.keyring import USED_EVERY, NoPublisherError, NoTokenError, Publisher, Token

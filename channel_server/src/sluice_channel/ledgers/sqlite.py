@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Final
 
+from sluice import statements
 from sluice.digest import Digest
-from sluice_channel import statements
 from sluice_channel.catalogues.database import Database
 from sluice_channel.ledger import Line, Sealed, chained
 

@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import asdict
 from typing import Final
 
-from sluice_channel import statements
+from sluice import statements
 from sluice_channel.catalogues.database import Database
 from sluice_channel.mirror.rules import Rules
 from sluice_channel.mirror.store import Mirror

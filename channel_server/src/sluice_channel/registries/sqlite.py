@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import zstandard
 
+from sluice import statements
 from sluice.digest import Digest
 from sluice.lock import Lock
-from sluice_channel import resolved, statements
+from sluice_channel import resolved
 from sluice_channel.catalogues.database import Database
 from sluice_channel.entry import canonical
 from sluice_channel.registry import (

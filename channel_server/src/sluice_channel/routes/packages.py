@@ -8,9 +8,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from sluice.digest import Digest
-from sluice.package import PackageId, PackageNameError
 from sluice_channel.errors import NoPackageError, NotServedError
-from sluice_channel.resource import UNCHANGING, media_type
+from sluice_channel.resource import UNCHANGING, is_package, media_type
 from sluice_channel.routes.access import reading
 from sluice_channel.routes.files import Copy, send_file, unchanged
 from sluice_channel.routes.index import IndexRoutes, is_document
@@ -31,7 +30,7 @@ def build_router(site: Site, views: Views, accel_prefix: str | None = None) -> A
     async def file(request: Request, channel: str, subdir: str, filename: str) -> Response:
         if is_document(subdir, filename):
             return await index.subdir(request, channel, subdir, filename)
-        if subdir not in KNOWN or not _is_package(filename):
+        if subdir not in KNOWN or not is_package(filename):
             raise NotServedError(f"not a file of a conda channel: {subdir[:80]!r}/{filename[:200]!r}")
         digest, copy = await run_in_threadpool(_find, site, request, channel, subdir, filename)
         if answer := unchanged(request, copy):
@@ -56,11 +55,3 @@ def _find(site: Site, request: Request, channel: str, subdir: str, filename: str
     fetched(site, view, entry)
     digest = entry.package.sha256
     return digest, Copy(f'"{digest}"', UNCHANGING, media_type(filename))
-
-
-def _is_package(filename: str) -> bool:
-    try:
-        PackageId.parse(filename)
-    except PackageNameError:
-        return False
-    return True

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from sluice import atomic
-from sluice.digest import CHUNK, Digest, DigestError
+from sluice.digest import Digest, DigestError
+from sluice_channel.descriptor import DescriptorFile
 from sluice_channel.errors import NotServedError, OffsetError, UnreadableError, UploadError
 
 _SHOWN: Final = 2  # digits that name a folder: 256 of them
@@ -158,28 +159,12 @@ class DiskBlobs:
             os.close(fd)
 
 
-class BlobFile:
+class BlobFile(DescriptorFile):
     """An open file of a DiskBlobs."""
 
     def __init__(self, fd: int, digest: Digest) -> None:
-        self._fd = fd
+        super().__init__(fd)
         self.digest = digest
-        self.size = os.fstat(fd).st_size
-
-    def read(self, start: int, length: int, chunk: int = CHUNK) -> Iterator[bytes]:
-        """Give `length` bytes from `start`, in pieces; see the port.
-
-        Raises:
-            NotServedError: the file became shorter.
-
-        """
-        while length > 0:
-            data = os.pread(self._fd, min(chunk, length), start)
-            if not data:
-                raise NotServedError("a file became shorter while it was being sent")
-            yield data
-            start += len(data)
-            length -= len(data)
 
 
 def _write(fd: int, chunk: bytes) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sluice.digest import CHUNK, Digest
+from sluice_channel.descriptor import DescriptorFile
 from sluice_channel.errors import ChannelError, NotServedError, UnreadableError
 
 _REMEMBERED = 65536  # digests; one is some 200 bytes
@@ -95,33 +96,17 @@ class DiskStore:
         return result
 
 
-class DiskFile:
+class DiskFile(DescriptorFile):
     """An open file of a DiskStore."""
 
     def __init__(self, fd: int, store: DiskStore) -> None:
-        self._fd = fd
+        super().__init__(fd)
         self._store = store
-        self.size = os.fstat(fd).st_size
 
     @property
     def digest(self) -> Digest:
         """The sha256 of the whole file."""
-        return self._store.digest_of(self._fd)
-
-    def read(self, start: int, length: int, chunk: int = CHUNK) -> Iterator[bytes]:
-        """Give `length` bytes from `start`, in pieces; see the port.
-
-        Raises:
-            NotServedError: the file became shorter.
-
-        """
-        while length > 0:
-            data = os.pread(self._fd, min(chunk, length), start)
-            if not data:
-                raise NotServedError("a file became shorter while it was being sent")
-            yield data
-            start += len(data)
-            length -= len(data)
+        return self._store.digest_of(self.fd)
 
 
 def _refusal(parts: tuple[str, ...], number: int | None) -> ChannelError:

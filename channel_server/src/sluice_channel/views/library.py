@@ -14,12 +14,13 @@ import zstandard
 
 from sluice_channel import subdir as subdirs
 from sluice_channel.catalogue import Catalogue
+from sluice_channel.descriptor import DescriptorFile
 from sluice_channel.entry import Entry
 from sluice_channel.errors import NotServedError
 from sluice_channel.views import channeldata
 from sluice_channel.views.documents import MAKERS
 from sluice_channel.views.flights import Flights
-from sluice_channel.views.shelf import CHUNK, KeptFile, Shelf
+from sluice_channel.views.shelf import CHUNK, Shelf
 from sluice_channel.views.state import State
 
 CHANNELDATA: Final = "channeldata.json"
@@ -55,7 +56,7 @@ class Library:
         kind = document + form.value
         return self._shelf.size(state.slot(kind), state.tag(kind))
 
-    def open(self, state: State, document: str, form: Form) -> AbstractContextManager[KeptFile]:
+    def open(self, state: State, document: str, form: Form) -> AbstractContextManager[DescriptorFile]:
         """Open a document that was made.
 
         Raises:
@@ -148,7 +149,7 @@ class Library:
             self._keep(state, document, form, lambda file: _write(kept, form, file))
 
 
-def _write(kept: KeptFile, form: Form, file: IO[bytes]) -> None:
+def _write(kept: DescriptorFile, form: Form, file: IO[bytes]) -> None:
     decompressor = zstandard.ZstdDecompressor().decompressobj()
     compressor = {
         Form.PLAIN: None,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from sluice_channel.descriptor import DescriptorFile
 from sluice_channel.errors import NotServedError, UnreadableError
 
 LIMIT: Final = 4 << 30  # bytes of documents of old generations and cooldowns
@@ -29,7 +30,7 @@ class Shelf:
         self._sweeping = threading.Lock()
 
     @contextmanager
-    def open(self, slot: str, tag: str) -> Iterator[KeptFile]:
+    def open(self, slot: str, tag: str) -> Iterator[DescriptorFile]:
         """Open a document.
 
         Raises:
@@ -46,7 +47,7 @@ class Shelf:
         try:
             with contextlib.suppress(OSError):
                 os.utime(fd)  # the least used ones go first
-            yield KeptFile(fd)
+            yield DescriptorFile(fd)
         finally:
             os.close(fd)
 
@@ -113,29 +114,6 @@ class Shelf:
                 total -= size
         finally:
             self._sweeping.release()
-
-
-class KeptFile:
-    """An open document: an OpenFile whose tag stands for its digest."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self.size = os.fstat(fd).st_size
-
-    def read(self, start: int, length: int, chunk: int = CHUNK) -> Iterator[bytes]:
-        """Give `length` bytes from `start`, in pieces.
-
-        Raises:
-            NotServedError: the file became shorter.
-
-        """
-        while length > 0:
-            data = os.pread(self._fd, min(chunk, length), start)
-            if not data:
-                raise NotServedError("a file became shorter while it was being sent")
-            yield data
-            start += len(data)
-            length -= len(data)
 
 
 class Spool:

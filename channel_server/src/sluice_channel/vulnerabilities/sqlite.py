@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from sluice import statements
 from sluice.digest import Digest
-from sluice_channel import statements
 from sluice_channel.catalogues.database import Database
 from sluice_channel.vulnerabilities.advisories import Edition
 from sluice_channel.vulnerabilities.osv import Advisory

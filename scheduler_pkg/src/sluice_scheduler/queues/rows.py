@@ -6,15 +6,15 @@ import sqlite3
 from dataclasses import replace
 from typing import Final
 
+from sluice import statements
 from sluice.digest import Digest
 from sluice_scheduler.batching import LOOKAHEAD, Waiting, together
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
 from sluice_scheduler.job import Event, Job, Provenance, State, next_state
-from sluice_scheduler.queues import statements
 from sluice_scheduler.queues.memory import unknown
 from sluice_scheduler.queues.provenance import from_text, to_text
 
-SQL: Final = statements.load("sqlite.sql")
+SQL: Final = statements.load(__package__ or "", "sqlite.sql")
 
 
 def find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
