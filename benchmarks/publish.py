@@ -15,12 +15,10 @@ import hashlib
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ import zstandard
 
 import channels
 from harness import Figure, main, spread
+from servers import served
 from sluice_channel.indexers import conda_names
 from sluice_channel.resource import SHARDS
 from sluice_channel.site import open_site
@@ -53,34 +52,6 @@ def newcomers(folder: Path, count: int, size: int) -> list[Path]:
     """Write packages that the channel does not have: new builds of names it has."""
     apart = max(size // count, 1)
     return [channels.package(number * apart, f"2.{number}").write(folder) for number in range(count)]
-
-
-@contextmanager
-def served(root: Path, *options: str) -> Iterator[tuple[str, int]]:
-    """Serve a site to anybody; give its URL and the server's process."""
-    ready = Path(tempfile.mkdtemp(prefix="ready-", dir=root.parent)) / "url"
-    command = [
-        sys.executable,
-        "-m",
-        "sluice",
-        "channel",
-        "serve",
-        str(root),
-        "--port",
-        "0",
-        "--open",
-        *options,
-    ]
-    server = subprocess.Popen([*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL)
-    try:
-        while not ready.exists():
-            if server.poll() is not None:
-                raise SystemExit("the server ended before it was ready")
-            time.sleep(0.05)
-        yield ready.read_text().strip(), server.pid
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def memory(pid: int) -> float:
@@ -139,7 +110,7 @@ def ours(size: int, rounds: int, scratch: Path) -> tuple[list[float], list[float
     packages = newcomers(scratch / f"new-{size}", rounds + WARM, size)
     accepted, seen = [], []
     os.sync()  # what filling wrote is not the publishes' to wait for
-    with served(root) as (url, pid):
+    with served(root, root.parent, "--open") as (url, pid):
         client = Client(url)
         index = names(client.look() or b"")
         for path in packages:
@@ -242,7 +213,7 @@ def alone(size: int, rounds: int, scratch: Path) -> Figure:
     root = scratch / "large"
     open_site(root, create=True).close()
     channels.catalogue(root, size)
-    with served(root) as (url, pid):
+    with served(root, root.parent, "--open") as (url, pid):
         client = Client(url)
         index = names(client.look() or b"")
         for path in newcomers(scratch / "new-large", rounds, size):

@@ -17,13 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from rattler import LockFile, Subdir, install
 
 from harness import Figure, main, spread
+from servers import served
 from sluice.lock import read
 from sluice.realise import PrefixStore, current_platform, realise
 from sluice.verify import verify
@@ -31,21 +31,6 @@ from sluice.verify import verify
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = Path(os.environ.get("SLUICE_QUICKSTART_HOME", "~/.local/share/sluice/quickstart")).expanduser()
 WARM_WITHIN = 1.25  # times the bare install
-
-
-@contextmanager
-def served(directory: Path, scratch: Path) -> Iterator[str]:
-    """Serve a channel's directory; give its URL."""
-    ready = scratch / "ready"
-    command = [sys.executable, "-m", "sluice", "channel", "serve", str(directory), "--port", "0"]
-    server = subprocess.Popen([*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL)
-    try:
-        while not ready.exists() and server.poll() is None:
-            time.sleep(0.05)
-        yield ready.read_text().strip()
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def relocated(environment: str, url: str, scratch: Path) -> Path:
@@ -108,7 +93,7 @@ def measure(arguments: argparse.Namespace) -> list[Figure]:
     """Measure in a folder beside the channel's packages' future place."""
     with tempfile.TemporaryDirectory(prefix="rb-", dir=arguments.scratch) as folder:
         scratch = Path(folder)
-        with served(arguments.channel_dir, scratch) as url:
+        with served(arguments.channel_dir, scratch) as (url, _):
             return figures(arguments, scratch, relocated(arguments.environment, url, scratch))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,18 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import Figure, main
+from servers import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "deploy" / "quickstart"
 FIRST_WITHIN = 900.0  # seconds, on two cores
 SECOND_WITHIN = 90.0  # seconds
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def walk(environment: dict[str, str], report: Path) -> tuple[float, list[dict[str, Any]]]:

@@ -28,7 +28,8 @@ import channels
 from crowd import crowd
 from harness import Figure, main, spread
 from nginx import Way, alone, in_front, nginx
-from publish import names, served
+from publish import names
+from servers import served
 from sluice.testing import File, TinyPackage
 from sluice_channel.resource import SHARDS
 
@@ -131,8 +132,8 @@ def measure(arguments: argparse.Namespace) -> list[Figure]:
         for command in (["import", str(site), str(packages)], ["export", str(site), str(static / "main")]):
             subprocess.run([*sluice, *command], check=True, stdout=subprocess.DEVNULL)
         with (
-            served(site) as (url, _),
-            served(site, "--accel-prefix", "/_blobs/") as (inner, _),
+            served(site, scratch, "--open") as (url, _),
+            served(site, scratch, "--open", "--accel-prefix", "/_blobs/") as (inner, _),
             nginx(scratch, "static", partial(alone, static)) as static_port,
             nginx(scratch, "front", partial(in_front, inner, site)) as front_port,
         ):

@@ -196,11 +196,10 @@ def test_bytes_that_upstream_changed_are_not_taken(follower, upstream, shards, c
     assert not follower.blobs.has(before.package.sha256)
 
 
-def test_a_record_that_upstream_changes_is_patched(follower, upstream, shards):
+@pytest.mark.parametrize("shards", ["monolith"], indirect=True)  # shards cannot be edited by hand
+def test_a_record_that_upstream_changes_is_patched(follower, upstream):
     follower.store.follow("forge", Rules(upstream.as_uri(), fresh=0))
     follower.freshen("forge")
-    if shards:
-        pytest.skip("rattler writes no patched shards by hand")
     for path in upstream.glob("noarch/repodata.json.*"):
         path.unlink()
     document = json.loads((upstream / "noarch/repodata.json").read_text())
@@ -244,15 +243,24 @@ def test_an_index_that_is_none_is_refused_whole(follower, upstream, content):
     for name in (SHARDS, "repodata.json.zst", "repodata.json.bz2", "repodata.json"):
         if (upstream / "noarch" / name).exists():
             (upstream / "noarch" / name).write_bytes(content)
-    freshness = follower.freshen("forge")
-    if content != b"{}":
-        assert freshness.problem
-        assert len(names(follower)) == 3
+    assert follower.freshen("forge").problem
+    assert len(names(follower)) == 3
 
 
-def test_a_record_without_a_digest_is_not_offered(follower, upstream, shards):
-    if shards:
-        pytest.skip("of an old indexer")
+@pytest.mark.parametrize("shards", ["monolith"], indirect=True)
+def test_an_index_that_became_empty_yanks_everything(follower, upstream):
+    follower.store.follow("forge", Rules(upstream.as_uri(), fresh=0))
+    follower.freshen("forge")
+    for path in upstream.glob("noarch/repodata.json.*"):
+        path.unlink()
+    (upstream / "noarch/repodata.json").write_text("{}")
+    assert follower.freshen("forge").problem == ""
+    assert names(follower) == []
+    assert len(names(follower, 1)) == 3
+
+
+@pytest.mark.parametrize("shards", ["monolith"], indirect=True)  # of an old indexer
+def test_a_record_without_a_digest_is_not_offered(follower, upstream):
     for path in upstream.glob("noarch/repodata.json.*"):
         path.unlink()
     document = json.loads((upstream / "noarch/repodata.json").read_text())
