@@ -10,6 +10,7 @@ from sluice.digest import Digest
 from sluice_scheduler.errors import TransitionError
 
 MAX_ATTEMPTS: Final = 3  # leases; a job whose worker is lost this often has failed
+SCRIPT: Final = "!script"  # the model of a job that is a command run in its environment
 
 
 class State(StrEnum):
@@ -35,6 +36,7 @@ class Event(StrEnum):
     FAIL = "fail"
     LOSE = "lose"  # its worker is gone without an answer
     CANCEL = "cancel"
+    RETRY = "retry"  # somebody wants a failed one to be tried again
 
 
 _NEXT: Final = {
@@ -43,6 +45,7 @@ _NEXT: Final = {
     (State.RUNNING, Event.SUCCEED): State.SUCCEEDED,
     (State.RUNNING, Event.FAIL): State.FAILED,
     (State.RUNNING, Event.CANCEL): State.CANCELLED,
+    (State.FAILED, Event.RETRY): State.QUEUED,
 }
 
 
@@ -90,6 +93,9 @@ class Submission:
     inputs: bytes  # see payload
     rows: int = 1
     batch: str = ""  # jobs of one key can run together; empty: alone
+    tenant: str = ""  # on whose behalf
+    deadline: float | None = None  # seconds since the epoch, UTC: of no use to anybody when it ends later
+    cost: float = 0.0  # seconds it is predicted to run
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +111,12 @@ class Job:
     input_digest: Digest
     rows: int = 1
     batch: str = ""
+    tenant: str = ""
+    deadline: float | None = None
+    cost: float = 0.0
     state: State = State.QUEUED
     attempts: int = 0  # also names the current lease
+    forgiven: int = 0  # of the attempts: those before its last retry
     start_order: int | None = None  # of the last lease; counts over all lanes and restarts
     started_at: float | None = None
     finished_at: float | None = None
@@ -129,5 +139,18 @@ class Job:
             input_digest=new.input_digest,
             rows=new.rows,
             batch=new.batch,
+            tenant=new.tenant,
+            deadline=new.deadline,
+            cost=new.cost,
             inputs=new.inputs,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that was changed of a queued job, and why."""
+
+    at: float  # seconds since the epoch, UTC
+    before: int  # priority
+    after: int
+    reason: str  # one line

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from sluice_scheduler.job import Job, Provenance, State, Submission
+from sluice_scheduler import policy
+from sluice_scheduler.job import Change, Job, Provenance, State, Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs are meant; None means any."""
+
+    state: State | None = None
+    lane: str | None = None
+    model: str | None = None
+    tenant: str | None = None
+    priority: int | None = None
+    since: float | None = None  # enqueued at or after, seconds since the epoch
+    until: float | None = None  # enqueued before
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a queued job has before it in its lane."""
+
+    ahead: int  # queued jobs that are served earlier
+    cost: float  # seconds those are predicted to run, one after the other
+    by_priority: Mapping[int, int] = field(default_factory=dict)  # how many of them have each priority
 
 
 class JobQueue(Protocol):
@@ -25,10 +49,22 @@ class JobQueue(Protocol):
         """Keep a job; once this returns it is durable. An id that is there already is returned unchanged."""
         ...
 
+    async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:
+        """Keep several jobs in their order, all of them or none; each as `put` does."""
+        ...
+
     async def lease(
-        self, lane: str, *, now: float, seconds: float, room: Mapping[str, int] | None = None
+        self,
+        lane: str,
+        *,
+        now: float,
+        seconds: float,
+        room: Mapping[str, int] | None = None,
+        lowest: int = policy.LOWEST,
     ) -> tuple[Job, ...]:
         """Give the lane's next job and those that run with it, with their inputs, for so many seconds.
+
+        Jobs of a priority beyond `lowest` are passed over, as if they did not wait.
 
         `room` says how many rows of each model run together; what joins the next job is `batching.together` over
         the lane's first `batching.LOOKAHEAD` waiting jobs. Empty when none waits. Each is running now, with one
@@ -103,6 +139,54 @@ class JobQueue(Protocol):
         """
         ...
 
+    async def retry(self, job_id: str, *, now: float, rank: float) -> Job:
+        """Queue a failed job again under a new rank, with as many attempts left as a new one.
+
+        Its history stays; a job that is queued already is returned unchanged.
+
+        Raises:
+            TransitionError: it has not failed.
+            UnknownTaskError: no job has the id.
+
+        """
+        ...
+
+    async def rerank(self, job_id: str, *, priority: int, rank: float, reason: str, now: float) -> Job:
+        """Give a queued job another priority and rank, and record the change.
+
+        Raises:
+            TransitionError: it is not queued any more.
+            UnknownTaskError: no job has the id.
+
+        """
+        ...
+
+    async def changes(self, job_id: str) -> tuple[Change, ...]:
+        """Give what `rerank` recorded of a job, the earliest first.
+
+        Raises:
+            UnknownTaskError: no job has the id.
+
+        """
+        ...
+
+    async def standing(self, job_id: str) -> Standing | None:
+        """Say what a job has before it; None when it is not queued.
+
+        Raises:
+            UnknownTaskError: no job has the id.
+
+        """
+        ...
+
+    async def waiting(self, lane: str, *, limit: int, last: bool = False) -> tuple[Job, ...]:
+        """Give a lane's first queued jobs in the order of their ranks, or its `last` ones, the very last first."""
+        ...
+
+    async def forget(self, *, ended_before: float, limit: int) -> int:
+        """Remove at most `limit` jobs that ended before a time, with all that belongs to them; says how many."""
+        ...
+
     async def get(self, job_id: str, *, inputs: bool = False) -> Job:
         """Look at one job, with its outputs, and with its inputs where asked for.
 
@@ -121,12 +205,25 @@ class JobQueue(Protocol):
         """
         ...
 
-    async def list(self, *, state: State | None = None, limit: int = 100) -> tuple[Job, ...]:
-        """List the jobs put last, the latest first, without inputs and outputs."""
+    async def list(
+        self, where: Filter | None = None, *, limit: int = 100, after: str | None = None
+    ) -> tuple[Job, ...]:
+        """List the jobs put last, the latest first, without inputs and outputs.
+
+        `after` is the id of a job: only those that were put before it.
+
+        Raises:
+            UnknownTaskError: no job has the id `after`.
+
+        """
         ...
 
     async def counts(self) -> dict[tuple[str, State], int]:
-        """Count jobs by lane and state."""
+        """Count jobs by lane and state; costs the same however many jobs there are."""
+        ...
+
+    async def depths(self) -> dict[tuple[str, int], int]:
+        """Count queued jobs by lane and priority; costs the same however many jobs there are."""
         ...
 
     async def close(self) -> None:
