@@ -11,6 +11,7 @@ import typer
 
 from sluice_scheduler import settings as defaults
 from sluice_scheduler.daemon import Daemon
+from sluice_scheduler.listening import loop_factory
 from sluice_scheduler.policy import DEFAULT_AGEING
 from sluice_scheduler.settings import Settings, read_toml
 
@@ -134,7 +135,8 @@ def command(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    asyncio.run(_run(settings))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_run(settings))
 
 
 async def _run(settings: Settings) -> None:
