@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from sluice.errors import SluiceError
 
-FORMAT = 2
+FORMAT = 3
 _CRC = 4  # bytes
 
 
@@ -29,11 +29,10 @@ class MemoError(SluiceError):
 class Memo:
     """Files that need not be read again, in one order throughout, and the package's other paths."""
 
-    cached: Sequence[str]  # below the extracted package
-    folders: Sequence[
-        tuple[str, int]
-    ]  # of a prefix, "" or ending in "/", and how many of the files are in it
-    names: Sequence[str]  # in their folders
+    # Folders, "" or ending in "/", and how many of the files are in each:
+    cached: Sequence[tuple[str, int]]  # of the extracted package
+    folders: Sequence[tuple[str, int]]  # of a prefix
+    names: Sequence[str]  # in their folders, the same in both
     inodes: Sequence[int]
     sizes: Sequence[int]  # bytes
     mtimes: Sequence[int]  # nanoseconds
@@ -45,8 +44,7 @@ class Memo:
     def write(self) -> bytes:
         """Return the bytes; no path has a NUL, and none here may have a line feed."""
         sections = (
-            _text(self.cached),
-            _text(self.names),
+            "\0".join(self.names).encode("utf-8", "surrogateescape"),
             array("Q", self.inodes).tobytes(),
             *(array("q", numbers).tobytes() for numbers in (self.sizes, self.mtimes, self.modes)),
             self.rows,
@@ -56,6 +54,7 @@ class Memo:
             "format": FORMAT,
             "order": sys.byteorder,
             "sizes": [len(section) for section in sections],
+            "cached": self.cached,
             "folders": self.folders,
             "others": self.others,
         }
@@ -81,11 +80,11 @@ class Memo:
             for size in head["sizes"]:
                 sections.append(data[at : at + size])
                 at += size
-            cached, names, inodes, sizes, mtimes, modes, rows, lines = sections
+            names, inodes, sizes, mtimes, modes, rows, lines = sections
             return cls(
-                _split(cached),
+                head["cached"],
                 head["folders"],
-                _split(names),
+                names.decode("utf-8", "surrogateescape").split("\0") if names else [],
                 array("Q", inodes),
                 array("q", sizes),
                 array("q", mtimes),
@@ -96,11 +95,3 @@ class Memo:
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise MemoError from error
-
-
-def _text(names: Sequence[str]) -> bytes:
-    return "\0".join(names).encode("utf-8", "surrogateescape")
-
-
-def _split(text: bytes) -> list[str]:
-    return text.decode("utf-8", "surrogateescape").split("\0") if text else []
