@@ -20,6 +20,7 @@ from sluice_scheduler.batching import Bucket
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.ending import Ending, Followers
 from sluice_scheduler.errors import LeaseLostError, QueueError, SchedulerError, WorkerError
+from sluice_scheduler.gate import Gate, Open
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer
@@ -56,12 +57,14 @@ class Dispatcher:
         *,
         task_seconds: float,
         batch_wait: float = 0.0,
+        gate: Gate | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
         self._issuer = issuer
         self._task_seconds = task_seconds
         self._batch_wait = batch_wait
+        self._gate: Gate = gate or Open()
         self._now = now
         self.statistics = Statistics()
         self._wakes: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -150,6 +153,7 @@ class Dispatcher:
         while not self._draining:
             instance = await self._idly(supervisor.instance(slot))
             wake.clear()
+            await self._idly(self._gate.opened(lane))
             try:
                 jobs = await self._queue.lease(lane, now=self._now(), seconds=LEASE_SECONDS, room=room)
                 if jobs:
@@ -214,6 +218,7 @@ class Dispatcher:
     def _ran(self, jobs: Sequence[Job], answers: Sequence[Answer], bucket: Bucket) -> None:
         rows = sum(job.rows for job in jobs)
         seconds = max((answer.seconds for answer in answers), default=0.0)
+        self._gate.ran(jobs, seconds)
         executions = math.ceil(rows / bucket.rows) if bucket.rows else len(jobs)
         self._statistics_of(jobs[0]).ran(rows, executions=executions, seconds=seconds)
 
