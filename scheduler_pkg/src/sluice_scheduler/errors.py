@@ -21,6 +21,10 @@ class UnknownModelError(RequestError):
     """No model of this name and version is served here."""
 
 
+class ConflictError(RequestError):
+    """The idempotency key stood for another request; take a new key for a new request."""
+
+
 class UnsupportedError(SchedulerError):
     """The protocol knows this, but this scheduler does not do it."""
 

@@ -5,58 +5,42 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
-from sluice_scheduler import payload, policy, tensors
+from sluice_scheduler import payload, policy, request, tensors
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.dispatcher import Dispatcher
-from sluice_scheduler.document import read_object
 from sluice_scheduler.ending import Ending
-from sluice_scheduler.errors import DrainingError, ExpiredError, RequestError, TransitionError
+from sluice_scheduler.errors import (
+    ConflictError,
+    DrainingError,
+    ExpiredError,
+    SchedulerError,
+    TransitionError,
+    UnknownTaskError,
+)
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.inference import Inference
 from sluice_scheduler.job import Job, State, Submission
 from sluice_scheduler.model import Model
 from sluice_scheduler.queue import JobQueue
+from sluice_scheduler.request import Request
 from sluice_scheduler.tensors import Tensor
 
 T = TypeVar("T")
 
-KEYS: Final = frozenset({"model", "inputs", "priority", "environment"})
 SMALL: Final = 64 << 10  # bytes; a larger request is read in a thread, not in the event loop
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What `POST /v1/tasks` asks for."""
+class Accepted:
+    """Tasks that are durable, in the order in which they were asked for."""
 
-    model: str
-    inputs: tuple[Tensor, ...]
-    priority: int
-    environment: str | None
-
-    @classmethod
-    def parse(cls, body: bytes) -> Self:
-        """Read a request's JSON strictly.
-
-        Raises:
-            RequestError: saying which key is wrong and what it may be.
-            InputError: saying which tensor is wrong.
-
-        """
-        document = read_object(body, "model and inputs")
-        if unknown := sorted(document.keys() - KEYS):
-            raise RequestError(
-                f"unknown key {unknown[0][:40]!r} in the request; known are {', '.join(sorted(KEYS))}"
-            )
-        return cls(
-            model=_text(document, "model"),
-            inputs=tensors.parse(document.get("inputs")),
-            priority=policy.priority(document.get("priority")),
-            environment=None if document.get("environment") is None else _text(document, "environment"),
-        )
+    jobs: tuple[Job, ...]
+    new: bool  # whether any of them was not there before
+    several: bool  # whether they were asked for as several
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +70,51 @@ class Intake:
         self._ageing = ageing
         self._now = now
 
-    async def submit(self, body: bytes) -> Job:
-        """Check a request and queue its task; once this returns the task is durable.
+    async def submit(self, body: bytes, keys: Sequence[str] = (), *, tenant: str = "") -> Accepted:
+        """Check a request and queue its tasks, all or none; once this returns they are durable.
+
+        `keys` are the values of its header `Idempotency-Key`. A task that is there already is given as it is.
 
         Raises:
             RequestError, InputError: the request cannot be served as it is.
+            ConflictError: a task was submitted under its idempotency key, and asked for something else.
             NotReadyError, DrainingError: it cannot be served now.
             QueueError: it could not be kept.
 
         """
-        return await self._put(await self._reading(len(body), lambda: self._admit(body)))
+        asked = await self._reading(len(body), lambda: request.parse(body, keys))
+        several = asked if isinstance(asked, tuple) else (asked,)
+        there = [await self._there(one, tenant) for one in several]
+        missing = [(place, one) for place, one in enumerate(several) if there[place] is None]
+
+        def admitted() -> list[Submission]:
+            new: list[Submission] = []
+            for place, one in missing:
+                try:
+                    new.append(self._wanted(one, tenant))
+                except SchedulerError as error:
+                    raise request.placed(error, place) if asked is several else error from None
+            return new
+
+        put = iter(await self._put_all(await self._reading(len(body), admitted)))
+        jobs = tuple(job or next(put) for job in there)
+        for one, job in zip(several, jobs, strict=True):
+            await self._same(one, job)
+        return Accepted(jobs, bool(missing), asked is several)
+
+    async def retry(self, job_id: str) -> Job:
+        """Queue a failed task again.
+
+        Raises:
+            TransitionError: it has not failed.
+            UnknownTaskError: there is none.
+            QueueError: it could not be kept.
+
+        """
+        job, now = await self._queue.get(job_id), self._now()
+        job = await self._queue.retry(job_id, now=now, rank=policy.rank(now, job.priority, self._ageing))
+        self._dispatcher.wake(job.lane)
+        return job
 
     async def admit(
         self,
@@ -171,10 +190,34 @@ class Intake:
         self._dispatcher.wake(job.lane)
         return job
 
-    def _admit(self, body: bytes) -> Submission:
-        request = Request.parse(body)
-        deployment, served = self._fleet.find(request.model, request.environment)
-        return self._submission(request.inputs, request.priority, deployment, served.model)
+    async def _put_all(self, new: Sequence[Submission]) -> tuple[Job, ...]:
+        if len(new) == 1:
+            return (await self._put(new[0]),)
+        jobs = await self._queue.put_all(new) if new else ()
+        for lane in {job.lane for job in jobs}:
+            self._dispatcher.wake(lane)
+        return jobs
+
+    async def _there(self, asked: Request, tenant: str) -> Job | None:
+        """Find the task that was submitted before under a request's idempotency key."""
+        known = asked.id(tenant)
+        try:
+            return None if known is None else await self._queue.get(known)
+        except UnknownTaskError:
+            return None
+
+    async def _same(self, asked: Request, job: Job) -> None:
+        """Refuse an idempotency key that stood for another request."""
+        if asked.key is not None and not asked.matches(job):
+            changes = await self._queue.changes(job.id)
+            if not asked.matches(job, changes):
+                raise ConflictError(f"task {job.id} was submitted under this idempotency key and differs")
+
+    def _wanted(self, asked: Request, tenant: str) -> Submission:
+        deployment, served = self._fleet.find(asked.model, asked.environment)
+        new = self._submission(asked.inputs, asked.priority, deployment, served.model)
+        deadline = None if asked.deadline is None else new.enqueued_at + asked.deadline
+        return replace(new, id=asked.id(tenant) or new.id, tenant=tenant, deadline=deadline)
 
     def _submission(
         self, given: tuple[Tensor, ...], priority: int, deployment: Deployment, model: Model
@@ -198,11 +241,3 @@ class Intake:
 def new_id(now: float) -> str:
     """Make a task's id: 24 hexadecimal digits, milliseconds first so that ids sort by time."""
     return f"{int(now * 1000):012x}{secrets.token_hex(6)}"
-
-
-def _text(document: dict[str, Any], key: str) -> str:
-    value = document.get(key)
-    if not isinstance(value, str) or not value:
-        found = "absent" if key not in document else tensors.kind(value)
-        raise RequestError(f"{key} is the name of one, a text; found it {found}")
-    return value

@@ -16,6 +16,7 @@ from sluice_scheduler.tensors import InputError
 STATUS: Final[dict[type[Exception], int]] = {
     InputError: 400,
     errors.TooLargeError: 413,
+    errors.ConflictError: 422,
     errors.RequestError: 400,
     errors.UnsupportedError: 501,
     errors.ExpiredError: 503,

@@ -16,6 +16,7 @@ from sluice_scheduler.errors import TransitionError
 from sluice_scheduler.intake import SMALL, Intake
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.queue import JobQueue
+from sluice_scheduler.request import HEADER
 
 LONGEST_WAIT: Final = 300.0  # seconds
 MOST_LISTED: Final = 1000
@@ -29,9 +30,14 @@ def build_router(
 
     @router.post("", status_code=202)
     async def submit(request: Request) -> JSONResponse:
-        """Queue a task; answered once it is durable."""
-        job = await intake.submit(await bodies.read(request, max_request_bytes))
-        return JSONResponse(views.summary(job), 202, {"Location": f"/v1/tasks/{job.id}"})
+        """Queue a task, or several: all or none. Answered once they are durable; 200 where they were there before."""
+        body = await bodies.read(request, max_request_bytes)
+        accepted = await intake.submit(body, request.headers.getlist(HEADER))
+        status = 202 if accepted.new else 200
+        if accepted.several:
+            return JSONResponse({"tasks": [views.summary(job) for job in accepted.jobs]}, status)
+        (job,) = accepted.jobs
+        return JSONResponse(views.summary(job), status, {"Location": f"/v1/tasks/{job.id}"})
 
     @router.get("")
     async def list_tasks(
