@@ -1,97 +1,208 @@
 """What a daemon is told: flag > environment variable > TOML file > default.
 
-The command line declares every setting once with its flag, variable and default; the TOML file fills in
-what neither flag nor variable gives.
+Each setting is declared once, here: its field is the TOML key, `--name-with-dashes` the flag, `SLUICE_SCHEDULER_NAME`
+the variable. The command line and the file that `sluice scheduler init` writes are made of these declarations.
 """
 
 from __future__ import annotations
 
-import math
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from sluice_scheduler import policy
 from sluice_scheduler.batching import MAX_BUCKET, power_of_two
+from sluice_scheduler.declared import Setting, setting, settings_of
 from sluice_scheduler.errors import SettingsError
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8720
 DEFAULT_REQUEST_BYTES: Final = 8 << 20
 DEFAULT_TASK_SECONDS: Final = 600.0
+DEFAULT_DRAIN_SECONDS: Final = 600.0
 MAX_INSTANCES: Final = 256
 MAX_CONFIG: Final = 1 << 20  # bytes
 
 
-@dataclass(frozen=True, slots=True)
+def _check_channel(channel: str) -> None:
+    if not channel.startswith(("http://", "https://")):
+        raise SettingsError(f"channel is an address that begins with http:// or https://, not {channel!r}")
+
+
+def _check_env(names: tuple[str, ...]) -> None:
+    if not names:
+        raise SettingsError(
+            "env: name at least one environment to serve, as in --env vision-digits-pt213-cpu"
+        )
+    if len(set(names)) != len(names):
+        raise SettingsError("env: the same environment is named twice")
+
+
+def _check_bucket(rows: int) -> None:
+    if not power_of_two(rows):
+        raise SettingsError(f"max_batch is a power of two from 1 to {MAX_BUCKET}, not {rows}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of one daemon, checked."""
 
-    channel: str
-    env: tuple[str, ...]
-    state: Path
-    prefixes: Path | None = None  # None: a folder of the state folder
-    host: str = DEFAULT_HOST
-    port: int = DEFAULT_PORT
-    instances: int = 1  # of each environment
-    threads: int = 1  # of each instance
-    deterministic: bool = True  # False: faster operators, and receipts that say so
-    ageing: float = policy.DEFAULT_AGEING  # seconds one step of priority is worth
-    task_seconds: float = DEFAULT_TASK_SECONDS  # a task that runs longer is stopped
-    max_batch: int | None = None  # rows that a model is run with at most; None: as its package says
-    batch_wait: float = 0.0  # seconds that a task found by an idle worker waits for company
-    max_request_bytes: int = DEFAULT_REQUEST_BYTES
+    channel: str = setting(
+        help="The channel's URL, http://HOST:PORT/CHANNEL.",
+        example="http://127.0.0.1:8710/main",
+        check=_check_channel,
+    )
+    env: tuple[str, ...] = setting(
+        help="An environment of the channel to serve; may be repeated.",
+        example=("vision-digits-pt213-cpu",),
+        reload=True,
+        check=_check_env,
+    )
+    state: Path = setting(
+        help="Folder of the queue, the prefixes, the logs and the run file.",
+        example=Path("/var/lib/sluice-scheduler"),
+    )
+    prefixes: Path | None = setting(
+        None,
+        help="Folder to realise environments in.",
+        absent="prefixes in the state folder",
+        example=Path("/var/lib/sluice-scheduler/prefixes"),
+    )
+    host: str = setting(DEFAULT_HOST, help="Address to listen at.")
+    port: int = setting(DEFAULT_PORT, help="Port to listen at; 0 takes a free one.", least=0, most=65535)
+    open: bool = setting(
+        False, help="Let everybody who reaches the address do everything, where there are no API keys."
+    )
+    instances: int = setting(
+        1, help="Tasks that one environment runs at a time.", least=1, most=MAX_INSTANCES
+    )
+    threads: int = setting(1, help="Threads of each; part of the numeric profile.")
+    deterministic: bool = setting(
+        True, help="Use deterministic operators only; otherwise receipts say that answers may differ."
+    )
+    ageing: float = setting(
+        policy.DEFAULT_AGEING,
+        help="Seconds that one step of priority is worth: a task is overtaken only by those that arrive within "
+        "this times the difference of their priorities.",
+        least=0,
+        most=1e9,
+    )
+    task_seconds: float = setting(
+        DEFAULT_TASK_SECONDS, help="A task that runs longer is stopped.", least=0.001, most=1e9
+    )
+    max_batch: int | None = setting(
+        None,
+        help="Rows, a power of two, that a model which batches is run with at most. Part of what receipts name: "
+        "other buckets may give other bytes.",
+        absent="as the model's package says",
+        example=32,
+        check=_check_bucket,
+    )
+    batch_wait: float = setting(
+        0.0,
+        help="Seconds that a task waits for others to run with when the worker was idle.",
+        least=0,
+        most=60,
+    )
+    max_request_bytes: int = setting(
+        DEFAULT_REQUEST_BYTES, help="The largest request taken.", least=1, most=1 << 30
+    )
+    drain_seconds: float = setting(
+        DEFAULT_DRAIN_SECONDS,
+        help="Seconds that the running tasks may take to finish when the scheduler stops; those that run on are "
+        "ended, and run again by the next one.",
+        least=0,
+        most=1e6,
+        reload=True,
+    )
 
     def __post_init__(self) -> None:
-        if not self.channel.startswith(("http://", "https://")):
-            raise SettingsError(
-                f"channel is an address that begins with http:// or https://, not {self.channel!r}"
-            )
-        if not self.env:
-            raise SettingsError(
-                "env: name at least one environment to serve, as in --env vision-digits-pt213-cpu"
-            )
-        if len(set(self.env)) != len(self.env):
-            raise SettingsError("env: the same environment is named twice")
-        self._between("port", 0, 65535)
-        self._between("instances", 1, MAX_INSTANCES)
-        self._between("max_request_bytes", 1, 1 << 30)
-        self._between("ageing", 0, 1e9)
-        self._between("task_seconds", 0.001, 1e9)
-        self._between("batch_wait", 0, 60)
-        if self.max_batch is not None and not power_of_two(self.max_batch):
-            raise SettingsError(f"max_batch is a power of two from 1 to {MAX_BUCKET}, not {self.max_batch}")
+        for one in SETTINGS.values():
+            one.look(getattr(self, one.name))
 
     @property
     def prefix_root(self) -> Path:
         """Where environments are realised."""
         return (self.prefixes or self.state / "prefixes").absolute()
 
-    def _between(self, name: str, least: float, most: float) -> None:
-        value = getattr(self, name)
-        if not math.isfinite(value) or not least <= value <= most:
-            raise SettingsError(f"{name} is a number from {least:g} to {most:g}, not {value:g}")
+
+SETTINGS: Final[dict[str, Setting]] = settings_of(Settings)
 
 
-NAMES: Final = frozenset(field.name for field in fields(Settings))
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where settings come from: what flags and variables gave, and a TOML file."""
+
+    given: Mapping[str, Any]
+    config: Path | None = None
+
+    def load(self) -> Settings:
+        """Read the settings as they are now.
+
+        Raises:
+            SettingsError: one is missing or wrong.
+
+        """
+        values = {**(read_toml(self.config) if self.config else {}), **self.given}
+        for one in SETTINGS.values():
+            if one.required and one.name not in values:
+                raise SettingsError(
+                    f"{one.name} is missing: give {one.flag}, {one.variable} or {one.name} in the --config file"
+                )
+        return Settings(**{**values, "state": values["state"].absolute()})
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file of settings, by the flags' long names with `_` for `-`.
 
     Raises:
-        SettingsError: it cannot be read, or names an unknown setting.
+        SettingsError: it cannot be read, names an unknown setting, or has a value that is none.
 
     """
+    document = _document(path)
+    for problem in problems(document):
+        raise SettingsError(f"{path}: {problem}")
+    return {name: SETTINGS[name].read(value) for name, value in document.items()}
+
+
+def check_toml(path: Path) -> tuple[str, ...]:
+    """Say all that is wrong with a TOML file of settings, a line for each.
+
+    Raises:
+        SettingsError: it cannot be read at all.
+
+    """
+    return tuple(problems(_document(path)))
+
+
+def problems(document: Mapping[str, object]) -> Iterator[str]:
+    """Say what is wrong with a document of settings, one by one."""
+    for name, value in document.items():
+        known = SETTINGS.get(name)
+        if known is None:
+            yield f"unknown setting {name[:80]!r}; known are {', '.join(sorted(SETTINGS))}"
+            continue
+        try:
+            known.look(known.read(value))
+        except SettingsError as error:
+            yield str(error)
+
+
+def template(given: Mapping[str, Any]) -> str:
+    """Write a TOML file of every setting with its help and default; what is given is set in it."""
+    plain = [one.toml(given.get(one.name)) for one in SETTINGS.values() if not one.table]
+    tables = [one.toml() for one in SETTINGS.values() if one.table]
+    return "\n\n".join([*plain, *tables]) + "\n"
+
+
+def _document(path: Path) -> dict[str, object]:
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise SettingsError(f"{path}: it is larger than {MAX_CONFIG} bytes")
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: {error}") from None
-    if unknown := sorted(document.keys() - NAMES):
-        raise SettingsError(f"{path}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(NAMES))}")
-    return document
