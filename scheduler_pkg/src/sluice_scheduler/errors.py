@@ -87,3 +87,7 @@ class ClientError(SchedulerError):
 
 class NotReadyError(SchedulerError):
     """The scheduler is still making its environments ready."""
+
+
+class CrowdedError(SchedulerError):
+    """Too many clients follow the scheduler's events; ask for tasks with ?wait= instead, or try again later."""

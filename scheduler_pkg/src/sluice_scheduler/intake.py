@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.inference import Inference
 from sluice_scheduler.job import Job, State, Submission
 from sluice_scheduler.model import Model
-from sluice_scheduler.queue import JobQueue
+from sluice_scheduler.queue import Filter, JobQueue
 from sluice_scheduler.request import Request
 from sluice_scheduler.tensors import Tensor
 
@@ -111,10 +112,25 @@ class Intake:
             QueueError: it could not be kept.
 
         """
-        job, now = await self._queue.get(job_id), self._now()
-        job = await self._queue.retry(job_id, now=now, rank=policy.rank(now, job.priority, self._ageing))
-        self._dispatcher.wake(job.lane)
-        return job
+        return await self._again(await self._queue.get(job_id))
+
+    async def retry_all(self, where: Filter, limit: int) -> list[Job]:
+        """Queue the latest failed tasks that a filter means again, at most so many.
+
+        Raises:
+            QueueError: some could not be kept.
+
+        """
+
+        async def again(job: Job) -> Job | None:
+            with contextlib.suppress(
+                TransitionError, UnknownTaskError
+            ):  # somebody did it, or it is forgotten
+                return await self._again(job)
+            return None
+
+        failed = await self._queue.list(replace(where, state=State.FAILED), limit=limit)
+        return [job for job in await asyncio.gather(*map(again, failed)) if job]
 
     async def admit(
         self,
@@ -189,6 +205,12 @@ class Intake:
         job = await self._queue.put(new)
         self._dispatcher.wake(job.lane)
         return job
+
+    async def _again(self, job: Job) -> Job:
+        now = self._now()
+        again = await self._queue.retry(job.id, now=now, rank=policy.rank(now, job.priority, self._ageing))
+        self._dispatcher.wake(again.lane)
+        return again
 
     async def _put_all(self, new: Sequence[Submission]) -> tuple[Job, ...]:
         if len(new) == 1:

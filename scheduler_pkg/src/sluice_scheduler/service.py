@@ -19,11 +19,13 @@ from sluice_scheduler.channel import PublishedLock, fetch_lock
 from sluice_scheduler.deployments import Realise, deploy, realiser
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.fleet import Fleet
+from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.intake import Intake
 from sluice_scheduler.job import State
 from sluice_scheduler.keys import Keys
 from sluice_scheduler.loops import Loop
 from sluice_scheduler.narration import Narration
+from sluice_scheduler.observed import ObservedQueue
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.queues.sqlite import SqliteQueue
@@ -51,7 +53,8 @@ class Service:
 
     def __init__(self, settings: Settings, queue: JobQueue, realiser_for: RealiserFor | None = None) -> None:
         self.settings = settings
-        self.queue = queue
+        self.happenings = Happenings()
+        self.queue: JobQueue = ObservedQueue(queue, self.happenings)
         self._realiser_for = realiser_for or self._realiser
         self._profile = NumericProfile(threads=settings.threads, deterministic=settings.deterministic)
         self.keys = Keys(settings.state)
@@ -62,17 +65,18 @@ class Service:
             logs=settings.state / "logs",
         )
         self.dispatcher = Dispatcher(
-            queue,
+            self.queue,
             Issuer(self.keys, identity()),
             task_seconds=settings.task_seconds,
             batch_wait=settings.batch_wait,
         )
-        self.intake = Intake(self.fleet, queue, self.dispatcher, ageing=settings.ageing)
+        self.intake = Intake(self.fleet, self.queue, self.dispatcher, ageing=settings.ageing)
         self.app = create_app(
             fleet=self.fleet,
-            queue=queue,
+            queue=self.queue,
             dispatcher=self.dispatcher,
             intake=self.intake,
+            happenings=self.happenings,
             keys=self.keys,
             ageing=settings.ageing,
             max_request_bytes=settings.max_request_bytes,
@@ -133,6 +137,7 @@ class Service:
     async def drain(self) -> None:
         """Start no more tasks and wait for those that run."""
         await self.dispatcher.drain()
+        self.happenings.close()
 
     async def stop(self) -> None:
         """Kill every process."""

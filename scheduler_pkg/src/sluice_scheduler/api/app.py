@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from sluice_scheduler.api import admin, infer, oip, problems, tasks
+from sluice_scheduler.api import admin, events, infer, oip, problems, tasks
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.fleet import Fleet
+from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.intake import Intake
 from sluice_scheduler.keys import Keys
 from sluice_scheduler.queue import JobQueue
@@ -18,6 +19,7 @@ def create_app(
     queue: JobQueue,
     dispatcher: Dispatcher,
     intake: Intake,
+    happenings: Happenings,
     keys: Keys,
     ageing: float,
     max_request_bytes: int,
@@ -25,6 +27,7 @@ def create_app(
     """Make the application over its parts; nothing is read from the surroundings."""
     app = FastAPI(title="Sluice scheduler", redoc_url=None)
     problems.install(app)
+    app.include_router(events.build_router(queue, happenings))  # before the tasks: events is no task's id
     app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
     app.include_router(admin.build_router(fleet, queue, dispatcher, keys, ageing=ageing))
     app.include_router(oip.build_router(fleet, dispatcher))

@@ -23,6 +23,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     errors.UnknownTaskError: 404,
     errors.TransitionError: 409,
     errors.NotReadyError: 503,
+    errors.CrowdedError: 503,
     errors.DrainingError: 503,
     errors.QueueError: 503,
     SluiceError: 500,

@@ -1,4 +1,4 @@
-"""`/v1/tasks`: submit, look, wait, cancel."""
+"""`/v1/tasks`: submit, look, wait, list, cancel, try again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from fastapi.responses import JSONResponse, Response
 from sluice.receipt.dsse import MEDIA_TYPE
 from sluice_scheduler import views
 from sluice_scheduler.api import bodies
+from sluice_scheduler.api.wanted import Wanted, query
 from sluice_scheduler.dispatcher import Dispatcher
-from sluice_scheduler.errors import TransitionError
+from sluice_scheduler.errors import RequestError, TransitionError
 from sluice_scheduler.intake import SMALL, Intake
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.queue import JobQueue
@@ -20,6 +21,7 @@ from sluice_scheduler.request import HEADER
 
 LONGEST_WAIT: Final = 300.0  # seconds
 MOST_LISTED: Final = 1000
+MAX_ID: Final = 64  # characters
 
 
 def build_router(
@@ -27,7 +29,14 @@ def build_router(
 ) -> APIRouter:
     """Make the routes of the tasks API."""
     router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
+    _submit(router, intake, max_request_bytes)
+    _list(router, queue)
+    _change(router, intake, dispatcher)
+    _look(router, queue, dispatcher)
+    return router
 
+
+def _submit(router: APIRouter, intake: Intake, max_request_bytes: int) -> None:
     @router.post("", status_code=202)
     async def submit(request: Request) -> JSONResponse:
         """Queue a task, or several: all or none. Answered once they are durable; 200 where they were there before."""
@@ -39,15 +48,47 @@ def build_router(
         (job,) = accepted.jobs
         return JSONResponse(views.summary(job), status, {"Location": f"/v1/tasks/{job.id}"})
 
+
+def _list(router: APIRouter, queue: JobQueue) -> None:
     @router.get("")
     async def list_tasks(
-        state: Annotated[State | None, Query()] = None,
+        where: Wanted,
         limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 100,
+        after: Annotated[str | None, Query(max_length=MAX_ID, description="a task's id")] = None,
     ) -> JSONResponse:
-        """List the tasks submitted last, the latest first."""
-        jobs = await queue.list(state=state, limit=limit)
-        return JSONResponse([views.summary(job) for job in jobs])
+        """List the tasks submitted last, the latest first; `after` a task, those before it.
 
+        The header `Link` names the next page where there is one (RFC 8288).
+        """
+        jobs = await queue.list(where, limit=limit + 1, after=after)
+        page, headers = jobs[:limit], {}
+        if len(jobs) > limit:
+            headers["Link"] = f'</v1/tasks?{query(where, limit=limit, after=page[-1].id)}>; rel="next"'
+        return JSONResponse([views.summary(job) for job in page], headers=headers)
+
+
+def _change(router: APIRouter, intake: Intake, dispatcher: Dispatcher) -> None:
+    @router.delete("/{task}")
+    async def cancel(task: str) -> JSONResponse:
+        """Cancel a queued or running task."""
+        return JSONResponse(views.summary(await dispatcher.cancel(task)))
+
+    @router.post("/retry", status_code=202)
+    async def retry_all(
+        where: Wanted, limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = MOST_LISTED
+    ) -> JSONResponse:
+        """Queue the failed tasks that the filter means again, the latest first, at most `limit`."""
+        if where.state not in (None, State.FAILED):
+            raise RequestError(f"only failed tasks are tried again, not those that are {where.state}")
+        return JSONResponse([views.summary(job) for job in await intake.retry_all(where, limit)], 202)
+
+    @router.post("/{task}/retry", status_code=202)
+    async def retry(task: str) -> JSONResponse:
+        """Queue a failed task again, with as many attempts as a new one."""
+        return JSONResponse(views.summary(await intake.retry(task)), 202)
+
+
+def _look(router: APIRouter, queue: JobQueue, dispatcher: Dispatcher) -> None:
     @router.get("/{task}")
     async def show(
         task: str, wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False)] = 0.0
@@ -71,13 +112,6 @@ def build_router(
         if envelope is None:
             raise TransitionError(views.without_receipt(await queue.get(task)))
         return Response(envelope, media_type=MEDIA_TYPE)
-
-    @router.delete("/{task}")
-    async def cancel(task: str) -> JSONResponse:
-        """Cancel a queued or running task."""
-        return JSONResponse(views.summary(await dispatcher.cancel(task)))
-
-    return router
 
 
 def _shown(job: Job) -> JSONResponse:
