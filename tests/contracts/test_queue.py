@@ -7,25 +7,35 @@ import pytest
 
 from sluice.digest import Digest
 from sluice_scheduler.errors import LeaseLostError, TransitionError, UnknownTaskError
-from sluice_scheduler.job import Provenance, State, Submission
+from sluice_scheduler.job import Change, Provenance, State, Submission
+from sluice_scheduler.queue import Filter, Standing
 from sluice_scheduler.queues.memory import MemoryQueue
+from sluice_scheduler.queues.redis import RedisQueue
+from sluice_scheduler.queues.redis_address import RedisAddress
 from sluice_scheduler.queues.sqlite import SqliteQueue
 
 D = [Digest(f"{number:064x}") for number in range(6)]
 PROVENANCE = Provenance(D[0], D[1], D[2], D[3], "http://channel/envs/a/pixi.lock", {"threads": 1}, D[4])
 
 
-def new(name="a", *, lane="lane", rank=1.0, inputs=b"in", **more):
-    return Submission(name, lane, "model", 5, rank, 100.0, D[5], inputs, **more)
+def new(name="a", *, lane="lane", rank=1.0, inputs=b"in", priority=5, model="model", at=100.0, **more):
+    return Submission(name, lane, model, priority, rank, at, D[5], inputs, **more)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+async def opened(store, request, tmp_path):
+    if store == "redis":
+        server = request.getfixturevalue("redis_server")
+        return await RedisQueue.open(RedisAddress.parse(server.url), prefix=f"{tmp_path}:", holder="test")
+    return MemoryQueue() if store == "memory" else SqliteQueue(tmp_path / "queue.sqlite")
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def run(request, tmp_path):
     """Run a coroutine function over a fresh queue."""
 
     def execute(work):
         async def main():
-            queue = MemoryQueue() if request.param == "memory" else SqliteQueue(tmp_path / "queue.sqlite")
+            queue = await opened(request.param, request, tmp_path)
             try:
                 await work(queue)
             finally:
@@ -265,7 +275,7 @@ def test_listing_and_counting(run):
         await lease(queue, "one")
         assert [job.id for job in await queue.list()] == ["c", "b", "a"]
         assert [job.id for job in await queue.list(limit=1)] == ["c"]
-        assert [job.id for job in await queue.list(state=State.RUNNING)] == ["a"]
+        assert [job.id for job in await queue.list(Filter(state=State.RUNNING))] == ["a"]
         assert all(job.inputs is None for job in await queue.list())
         assert await queue.counts() == {
             ("one", State.RUNNING): 1,
@@ -284,6 +294,11 @@ def test_unknown_jobs(run):
             queue.heartbeat("x", 1, now=1.0, seconds=1),
             queue.ack("x", 1, now=1.0, outputs=b"", provenance=PROVENANCE),
             queue.fail("x", 1, now=1.0, error=""),
+            queue.retry("x", now=1.0, rank=1.0),
+            queue.rerank("x", priority=1, rank=1.0, reason="", now=1.0),
+            queue.changes("x"),
+            queue.standing("x"),
+            queue.list(after="x"),
         ):
             with pytest.raises(UnknownTaskError, match="'x'"):
                 await call
@@ -372,5 +387,275 @@ def test_many_batches_at_once_share_no_job(run):
         assert len(ids) == len(set(ids)) == 100
         assert all(len({job.batch for job in jobs}) == 1 for jobs in batches)
         assert all([job.rank for job in jobs] == sorted(job.rank for job in jobs) for jobs in batches)
+
+    run(work)
+
+
+def test_what_a_job_was_submitted_with_is_kept(run):
+    async def work(queue):
+        for submission in (
+            new("a", tenant="t", deadline=130.5, cost=0.25, priority=2, rows=3, batch="k"),
+            new("b"),
+        ):
+            job = await queue.put(submission)
+            assert job == await queue.get(job.id)
+            for name in ("lane", "model", "priority", "rank", "enqueued_at", "input_digest", "rows", "batch"):
+                assert getattr(job, name) == getattr(submission, name)
+            for name in ("tenant", "deadline", "cost"):
+                assert getattr(job, name) == getattr(submission, name)
+
+    run(work)
+
+
+def test_several_are_put_in_their_order_and_known_ones_are_returned(run):
+    async def work(queue):
+        first = await queue.put(new("b", rank=5.0))
+        jobs = await queue.put_all(new(name) for name in "abcb")
+        assert [job.id for job in jobs] == list("abcb")
+        assert jobs[1] == jobs[3] == first
+        assert [job.id for job in await queue.list()] == ["c", "a", "b"]
+        assert [(await lease(queue)).id for _ in range(3)] == ["a", "c", "b"]
+        assert await queue.put_all([]) == ()
+
+    run(work)
+
+
+def test_urgent_jobs_alone_are_leased_where_the_others_are_held_back(run):
+    async def work(queue):
+        for name, priority, rank in (("a", 7, 1.0), ("b", 3, 3.0), ("c", 5, 2.0), ("d", 3, 2.5)):
+            await queue.put(new(name, priority=priority, rank=rank, batch="k"))
+        held = {"now": 10.0, "seconds": 5.0, "room": {"model": 8}}
+        assert await queue.lease("lane", lowest=2, **held) == ()
+        assert [job.id for job in await queue.lease("lane", lowest=3, **held)] == ["d", "b"]
+        assert [job.id for job in await queue.lease("lane", lowest=6, **held)] == ["c"]
+        assert [job.id for job in await queue.lease("lane", **held)] == ["a"]
+
+    run(work)
+
+
+async def fail_thrice(queue, first_attempt=1):
+    for attempt in range(first_attempt, first_attempt + 3):
+        await lease(queue)
+        job = await queue.fail("a", attempt, now=12.0, error="gone", lost=True)
+    return job
+
+
+def test_a_retried_job_has_every_attempt_again_and_keeps_its_history(run):
+    async def work(queue):
+        await queue.put(new("a", rank=1.0))
+        await queue.put(new("z", rank=7.0))
+        failed = await fail_thrice(queue)
+        assert (failed.state, failed.attempts, failed.tries) == (State.FAILED, 3, 3)
+        again = await queue.retry("a", now=20.0, rank=6.0)
+        assert again == await queue.get("a") == await queue.retry("a", now=21.0, rank=0.0)
+        assert (again.state, again.rank, again.attempts, again.tries) == (State.QUEUED, 6.0, 3, 0)
+        assert (again.error, again.finished_at, again.provenance) == (None, None, None)
+        assert await queue.changes("a") == (Change(20.0, 5, 5, "tried again; it had failed: gone"),)
+        failed = await fail_thrice(queue, first_attempt=4)
+        assert (failed.state, failed.attempts, failed.tries) == (State.FAILED, 6, 3)
+        assert (await lease(queue)).id == "z"
+
+    run(work)
+
+
+def test_a_retried_job_can_be_lost_to_a_sweep_as_often_as_a_new_one(run):
+    async def work(queue):
+        await queue.put(new("a"))
+        await lease(queue)
+        await queue.fail("a", 1, now=11.0, error="no")
+        await queue.retry("a", now=12.0, rank=1.0)
+        for _ in range(3):
+            await lease(queue)
+            (job,) = await queue.sweep(now=0.0, abandoned=True)
+        assert (job.state, job.attempts) == (State.FAILED, 4)
+        assert "3 times" in job.error
+
+    run(work)
+
+
+def test_only_a_failed_job_is_retried(run):
+    async def work(queue):
+        for name in ("running", "done", "cancelled"):
+            await queue.put(new(name, lane=name))
+            await lease(queue, name)
+        await queue.ack("done", 1, now=12.0, outputs=b"", provenance=PROVENANCE)
+        await queue.cancel("cancelled", now=12.0)
+        for name in ("running", "done", "cancelled"):
+            with pytest.raises(TransitionError):
+                await queue.retry(name, now=13.0, rank=0.0)
+            assert await queue.changes(name) == ()
+
+    run(work)
+
+
+def test_a_reranked_job_stands_elsewhere_and_says_why(run):
+    async def work(queue):
+        for name, rank in (("a", 1.0), ("b", 2.0), ("c", 3.0)):
+            await queue.put(new(name, rank=rank))
+        job = await queue.rerank("c", priority=1, rank=0.5, reason="urgent now", now=9.0)
+        assert (job.priority, job.rank, job.state) == (1, 0.5, State.QUEUED)
+        assert job == await queue.get("c")
+        await queue.rerank("c", priority=6, rank=1.5, reason="not so", now=9.0)
+        assert await queue.changes("c") == (Change(9.0, 5, 1, "urgent now"), Change(9.0, 1, 6, "not so"))
+        assert await queue.changes("a") == ()
+        assert await queue.depths() == {("lane", 5): 2, ("lane", 6): 1}
+        assert [(await lease(queue)).id for _ in range(3)] == ["a", "c", "b"]
+        with pytest.raises(TransitionError):
+            await queue.rerank("c", priority=1, rank=0.5, reason="late", now=9.0)
+        assert len(await queue.changes("c")) == 2
+
+    run(work)
+
+
+def test_a_job_stands_behind_what_is_served_before_it(run):
+    async def work(queue):
+        for name, rank, priority, cost in (
+            ("a", 1.0, 1, 0.5),
+            ("b", 2.0, 9, 2.0),
+            ("c", 2.0, 3, 4.0),
+            ("d", 2.0, 3, 8.0),
+            ("e", 0.0, 3, 16.0),
+        ):
+            await queue.put(new(name, rank=rank, priority=priority, cost=cost))
+        await queue.put(new("other", lane="other", rank=0.0))
+        assert (await lease(queue)).id == "e"
+        assert await queue.standing("e") is None
+        assert await queue.standing("a") == Standing(0, 0.0, {})
+        assert await queue.standing("c") == Standing(2, 2.5, {1: 1, 9: 1})
+        assert await queue.standing("d") == Standing(3, 6.5, {1: 1, 3: 1, 9: 1})
+        await queue.cancel("b", now=9.0)
+        assert await queue.standing("d") == Standing(2, 4.5, {1: 1, 3: 1})
+
+    run(work)
+
+
+def test_the_first_and_the_last_that_wait(run):
+    async def work(queue):
+        for name, rank, priority in (
+            ("a", 1.0, 9),
+            ("b", 4.0, 1),
+            ("c", 2.0, 5),
+            ("d", 2.0, 5),
+            ("e", 0.0, 5),
+        ):
+            await queue.put(new(name, rank=rank, priority=priority))
+        await queue.put(new("other", lane="other"))
+        await lease(queue)
+        assert [job.id for job in await queue.waiting("lane", limit=9)] == ["a", "c", "d", "b"]
+        assert [job.id for job in await queue.waiting("lane", limit=2)] == ["a", "c"]
+        last = await queue.waiting("lane", limit=3, last=True)
+        assert [job.id for job in last] == ["b", "d", "c"]
+        assert {(job.inputs, job.state) for job in last} == {(None, State.QUEUED)}
+        assert await queue.waiting("nothing", limit=2) == ()
+
+    run(work)
+
+
+def test_what_ended_long_ago_is_forgotten_with_all_that_belongs_to_it(run):
+    async def work(queue):
+        for name, end in (("a", 20.0), ("b", 10.0), ("c", 30.0)):
+            await queue.put(new(name, lane=name, inputs=b"x" * 100_000))
+            await queue.rerank(name, priority=6, rank=1.0, reason="why", now=1.0)
+            await lease(queue, name)
+            await queue.ack(
+                name, 1, now=end, outputs=b"y" * 100_000, provenance=PROVENANCE, receipt=b"signed"
+            )
+        await queue.put(new("waits", lane="a", at=0.0))
+        await queue.put(new("runs", lane="b", at=0.0))
+        await lease(queue, "b")
+        assert await queue.forget(ended_before=30.0, limit=1) == 1
+        assert [job.id for job in await queue.list()] == ["runs", "waits", "c", "a"]
+        assert await queue.forget(ended_before=30.0, limit=9) == 1
+        assert await queue.forget(ended_before=30.0, limit=9) == 0
+        assert [job.id for job in await queue.list()] == ["runs", "waits", "c"]
+        for call in (queue.get("a"), queue.receipt("a"), queue.changes("b")):
+            with pytest.raises(UnknownTaskError):
+                await call
+        assert (await queue.get("c")).outputs == b"y" * 100_000
+        assert await queue.counts() == {
+            ("c", State.SUCCEEDED): 1,
+            ("a", State.QUEUED): 1,
+            ("b", State.RUNNING): 1,
+        }
+        again = await queue.put(new("a", lane="a", rank=9.0))
+        assert (again.state, await queue.receipt("a"), await queue.changes("a")) == (State.QUEUED, None, ())
+
+    run(work)
+
+
+def test_cancelled_and_failed_jobs_are_forgotten_too(run):
+    async def work(queue):
+        for name in "ab":
+            await queue.put(new(name))
+        await queue.cancel("a", now=5.0)
+        await lease(queue)
+        await queue.fail("b", 1, now=6.0, error="no")
+        assert await queue.forget(ended_before=7.0, limit=9) == 2
+        assert await queue.list() == ()
+        assert await queue.counts() == {}
+
+    run(work)
+
+
+def test_listing_by_what_a_job_is(run):
+    async def work(queue):
+        await queue.put(new("a", lane="one", tenant="t", at=1.0))
+        await queue.put(new("b", lane="one", model="other", at=2.0))
+        await queue.put(new("c", lane="two", priority=2, at=3.0))
+        await queue.put(new("d", lane="one", tenant="t", at=4.0))
+        await queue.cancel("d", now=5.0)
+        for where, expected in (
+            (Filter(), "dcba"),
+            (Filter(lane="one"), "dba"),
+            (Filter(model="other"), "b"),
+            (Filter(tenant="t"), "da"),
+            (Filter(tenant=""), "cb"),
+            (Filter(priority=2), "c"),
+            (Filter(since=2.0), "dcb"),
+            (Filter(until=2.0), "a"),
+            (Filter(since=2.0, until=4.0), "cb"),
+            (Filter(state=State.QUEUED, lane="one", tenant="t"), "a"),
+            (Filter(lane="three"), ""),
+        ):
+            assert "".join(job.id for job in await queue.list(where)) == expected, where
+
+    run(work)
+
+
+def test_listing_page_by_page(run):
+    async def work(queue):
+        for number in range(7):
+            await queue.put(new(str(number), tenant="t" if number % 2 else ""))
+        seen, after = [], None
+        while page := await queue.list(Filter(tenant=""), limit=2, after=after):
+            seen += [job.id for job in page]
+            after = page[-1].id
+            await queue.put(new(f"late{after}"))  # what comes in meanwhile moves no page
+        assert seen == ["6", "4", "2", "0"]
+
+    run(work)
+
+
+def test_counts_and_depths_follow_every_change(run):
+    async def work(queue):
+        await queue.put_all([new(str(number), priority=1 + number % 3) for number in range(6)])
+        assert await queue.depths() == {("lane", 1): 2, ("lane", 2): 2, ("lane", 3): 2}
+        await queue.put(new("0"))  # known: counted once
+        for _ in range(3):
+            await lease(queue)
+        await queue.ack("0", 1, now=11.0, outputs=b"", provenance=PROVENANCE)
+        await queue.fail("1", 1, now=11.0, error="no")
+        await queue.fail("2", 1, now=11.0, error="gone", lost=True)
+        await queue.cancel("3", now=11.0)
+        assert await queue.depths() == {("lane", 2): 1, ("lane", 3): 2}
+        await queue.retry("1", now=12.0, rank=1.0)
+        assert await queue.depths() == {("lane", 2): 2, ("lane", 3): 2}
+        assert await queue.counts() == {
+            ("lane", State.QUEUED): 4,
+            ("lane", State.SUCCEEDED): 1,
+            ("lane", State.CANCELLED): 1,
+        }
+        jobs = await queue.list()
+        assert len(jobs) == sum((await queue.counts()).values())
 
     run(work)

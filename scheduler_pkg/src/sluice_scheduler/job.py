@@ -10,6 +10,7 @@ from sluice.digest import Digest
 from sluice_scheduler.errors import TransitionError
 
 MAX_ATTEMPTS: Final = 3  # leases; a job whose worker is lost this often has failed
+MAX_REASON: Final = 500  # characters of an error that are kept when its job is tried again
 SCRIPT: Final = "!script"  # the model of a job that is a command run in its environment
 
 
@@ -37,6 +38,7 @@ class Event(StrEnum):
     LOSE = "lose"  # its worker is gone without an answer
     CANCEL = "cancel"
     RETRY = "retry"  # somebody wants a failed one to be tried again
+    RERANK = "change its priority"
 
 
 _NEXT: Final = {
@@ -46,18 +48,21 @@ _NEXT: Final = {
     (State.RUNNING, Event.FAIL): State.FAILED,
     (State.RUNNING, Event.CANCEL): State.CANCELLED,
     (State.FAILED, Event.RETRY): State.QUEUED,
+    (State.QUEUED, Event.RERANK): State.QUEUED,
 }
 
 
-def next_state(state: State, event: Event, attempts: int = 0) -> State:
+def next_state(state: State, event: Event, tries: int = 0) -> State:
     """Say which state follows; a job lost for the `MAX_ATTEMPTS`th time has failed, else it is queued again.
+
+    `tries` is that of the job.
 
     Raises:
         TransitionError: the event cannot happen in that state.
 
     """
     if (state, event) == (State.RUNNING, Event.LOSE):
-        return State.QUEUED if attempts < MAX_ATTEMPTS else State.FAILED
+        return State.QUEUED if tries < MAX_ATTEMPTS else State.FAILED
     try:
         return _NEXT[state, event]
     except KeyError:
@@ -126,6 +131,11 @@ class Job:
     inputs: bytes | None = None  # only where asked for
     outputs: bytes | None = None
 
+    @property
+    def tries(self) -> int:
+        """How often it was leased since it was put or last retried; at `MAX_ATTEMPTS` none is left."""
+        return self.attempts - self.forgiven
+
     @classmethod
     def of(cls, new: Submission) -> Job:
         """Make the queued job of a submission."""
@@ -154,3 +164,9 @@ class Change:
     before: int  # priority
     after: int
     reason: str  # one line
+
+
+def retried(failed: Job, now: float) -> Change:
+    """Word what a retry changes of a failed job: its priority stays, its error is kept here."""
+    why = " ".join((failed.error or "no error").split())[:MAX_REASON]
+    return Change(now, failed.priority, failed.priority, f"tried again; it had failed: {why}")

@@ -22,6 +22,18 @@ class Filter:
     since: float | None = None  # enqueued at or after, seconds since the epoch
     until: float | None = None  # enqueued before
 
+    def takes(self, job: Job) -> bool:
+        """Whether a job is among them."""
+        return (
+            self.state in (None, job.state)
+            and self.lane in (None, job.lane)
+            and self.model in (None, job.model)
+            and self.tenant in (None, job.tenant)
+            and self.priority in (None, job.priority)
+            and (self.since is None or self.since <= job.enqueued_at)
+            and (self.until is None or job.enqueued_at < self.until)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -142,7 +154,8 @@ class JobQueue(Protocol):
     async def retry(self, job_id: str, *, now: float, rank: float) -> Job:
         """Queue a failed job again under a new rank, with as many attempts left as a new one.
 
-        Its history stays; a job that is queued already is returned unchanged.
+        Its attempts and changes stay, and `job.retried` is one more change; a job that is queued already is
+        returned unchanged.
 
         Raises:
             TransitionError: it has not failed.
@@ -162,7 +175,7 @@ class JobQueue(Protocol):
         ...
 
     async def changes(self, job_id: str) -> tuple[Change, ...]:
-        """Give what `rerank` recorded of a job, the earliest first.
+        """Give what `rerank` and `retry` recorded of a job, the earliest first.
 
         Raises:
             UnknownTaskError: no job has the id.
@@ -184,7 +197,10 @@ class JobQueue(Protocol):
         ...
 
     async def forget(self, *, ended_before: float, limit: int) -> int:
-        """Remove at most `limit` jobs that ended before a time, with all that belongs to them; says how many."""
+        """Remove at most `limit` jobs that ended before a time, with all that belongs to them; says how many.
+
+        Those that ended first go first. An id that was forgotten may be put again.
+        """
         ...
 
     async def get(self, job_id: str, *, inputs: bool = False) -> Job:

@@ -3,46 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 
+from sluice_scheduler import policy
 from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
-from sluice_scheduler.job import Event, Job, Provenance, State, Submission, next_state
+from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state, retried
+from sluice_scheduler.queue import Filter, Standing
+from sluice_scheduler.queues.shelf import Shelf
 
 
 class MemoryQueue:
     """A JobQueue in a dictionary."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}  # in the order they were put
+        self._shelf = Shelf()
         self._receipts: dict[str, bytes] = {}
+        self._changes: dict[str, tuple[Change, ...]] = {}
         self._starts = 0
 
     async def put(self, new: Submission) -> Job:
         """Keep a job."""
+        (job,) = await self.put_all([new])
+        return job
+
+    async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:
+        """Keep several jobs."""
         await asyncio.sleep(0)  # a real store yields too; callers must stand it
-        return _shown(self._jobs.setdefault(new.id, Job.of(new)))
+        return tuple(_shown(self._shelf.jobs.get(one.id) or self._shelf.keep(Job.of(one))) for one in new)
 
     async def lease(
-        self, lane: str, *, now: float, seconds: float, room: Mapping[str, int] | None = None
+        self,
+        lane: str,
+        *,
+        now: float,
+        seconds: float,
+        room: Mapping[str, int] | None = None,
+        lowest: int = policy.LOWEST,
     ) -> tuple[Job, ...]:
         """Give the lane's next job and those that run with it."""
         await asyncio.sleep(0)
-        waiting = [job for job in self._jobs.values() if (job.lane, job.state) == (lane, State.QUEUED)]
-        if not waiting:
+        ranked = list(islice(self._shelf.waiting(lane, lowest=lowest), LOOKAHEAD))
+        if not ranked:
             return ()
-        ranked = sorted(waiting, key=lambda job: job.rank)[
-            :LOOKAHEAD
-        ]  # equals stay in the order they were put
         described = [Waiting(job.batch, job.rows, job.attempts) for job in ranked]
         chosen = together(described, room_of(room, ranked[0].model))
         return tuple(self._start(ranked[place], now, seconds) for place in chosen)
 
     def _start(self, job: Job, now: float, seconds: float) -> Job:
         self._starts += 1
-        return self._keep(
+        return self._shelf.keep(
             replace(
                 job,
                 state=next_state(job.state, Event.LEASE),
@@ -56,7 +68,7 @@ class MemoryQueue:
     async def heartbeat(self, job_id: str, attempt: int, *, now: float, seconds: float) -> None:
         """Hold a leased job longer."""
         job = self._leased(job_id, attempt)
-        self._keep(replace(job, lease_until=now + seconds))
+        self._shelf.keep(replace(job, lease_until=now + seconds))
 
     async def ack(
         self,
@@ -75,7 +87,7 @@ class MemoryQueue:
         if receipt is not None:
             self._receipts[job_id] = receipt
         return _shown(
-            self._keep(
+            self._shelf.keep(
                 replace(
                     job,
                     state=next_state(job.state, Event.SUCCEED),
@@ -105,7 +117,7 @@ class MemoryQueue:
         ):
             return _shown(done)
         job = self._leased(job_id, attempt)
-        state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.attempts)
+        state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.tries)
         return _shown(self._end(job, state, now=now, error=error, provenance=provenance))
 
     async def cancel(self, job_id: str, *, now: float) -> tuple[Job, State]:
@@ -114,27 +126,69 @@ class MemoryQueue:
         if job.state is State.CANCELLED:
             return _shown(job), job.state
         state = next_state(job.state, Event.CANCEL)
-        return _shown(self._keep(replace(job, state=state, finished_at=now, lease_until=None))), job.state
+        ended = replace(job, state=state, finished_at=now, lease_until=None)
+        return _shown(self._shelf.keep(ended)), job.state
 
     async def sweep(self, *, now: float, abandoned: bool = False) -> tuple[Job, ...]:
         """Take back jobs whose lease ran out."""
         due = [
             job
-            for job in self._jobs.values()
+            for job in self._shelf.jobs.values()
             if job.state is State.RUNNING and (abandoned or (job.lease_until or 0.0) < now)
         ]
         return tuple(
             _shown(
                 self._end(
                     job,
-                    next_state(job.state, Event.LOSE, job.attempts),
+                    next_state(job.state, Event.LOSE, job.tries),
                     now=now,
-                    error=lost_error(job.attempts),
+                    error=lost_error(job.tries),
                     provenance=None,
                 )
             )
             for job in due
         )
+
+    async def retry(self, job_id: str, *, now: float, rank: float) -> Job:
+        """Queue a failed job again."""
+        job = self._find(job_id)
+        if job.state is State.QUEUED:
+            return _shown(job)
+        state = next_state(job.state, Event.RETRY)
+        self._changes[job_id] = (*self._changes.get(job_id, ()), retried(job, now))
+        again = replace(job, rank=rank, forgiven=job.attempts)
+        return _shown(self._end(again, state, now=now, error="", provenance=None))
+
+    async def rerank(self, job_id: str, *, priority: int, rank: float, reason: str, now: float) -> Job:
+        """Give a queued job another priority and rank."""
+        job = self._find(job_id)
+        state = next_state(job.state, Event.RERANK)
+        change = Change(now, job.priority, priority, reason)
+        self._changes[job_id] = (*self._changes.get(job_id, ()), change)
+        return _shown(self._shelf.keep(replace(job, state=state, priority=priority, rank=rank)))
+
+    async def changes(self, job_id: str) -> tuple[Change, ...]:
+        """Give what was recorded of a job."""
+        return self._changes.get(self._find(job_id).id, ())
+
+    async def standing(self, job_id: str) -> Standing | None:
+        """Say what a job has before it."""
+        job = self._find(job_id)
+        return self._shelf.standing(job) if job.state is State.QUEUED else None
+
+    async def waiting(self, lane: str, *, limit: int, last: bool = False) -> tuple[Job, ...]:
+        """Give a lane's first or last queued jobs."""
+        return tuple(_shown(job) for job in islice(self._shelf.waiting(lane, last=last), limit))
+
+    async def forget(self, *, ended_before: float, limit: int) -> int:
+        """Remove jobs that ended before a time."""
+        old = [job for job in self._shelf.jobs.values() if _finished(job) < ended_before]
+        gone = sorted(old, key=_finished)[:limit]
+        for job in gone:
+            self._shelf.drop(job)
+            self._receipts.pop(job.id, None)
+            self._changes.pop(job.id, None)
+        return len(gone)
 
     async def get(self, job_id: str, *, inputs: bool = False) -> Job:
         """Look at one job."""
@@ -145,21 +199,30 @@ class MemoryQueue:
         """Give the receipt that was kept with a job's answer."""
         return self._receipts.get(self._find(job_id).id)
 
-    async def list(self, *, state: State | None = None, limit: int = 100) -> tuple[Job, ...]:
+    async def list(
+        self, where: Filter | None = None, *, limit: int = 100, after: str | None = None
+    ) -> tuple[Job, ...]:
         """List the jobs put last."""
-        found = [_shown(job) for job in reversed(self._jobs.values()) if state in (None, job.state)]
-        return tuple(found[:limit])
+        where = where or Filter()
+        before = None if after is None else self._find(after)
+        return tuple(
+            _shown(job) for job in islice(filter(where.takes, self._shelf.put_before(before)), limit)
+        )
 
     async def counts(self) -> dict[tuple[str, State], int]:
         """Count jobs by lane and state."""
-        return dict(Counter((job.lane, job.state) for job in self._jobs.values()))
+        return self._shelf.counts()
+
+    async def depths(self) -> dict[tuple[str, int], int]:
+        """Count queued jobs by lane and priority."""
+        return self._shelf.depths()
 
     async def close(self) -> None:
         """Keep nothing open."""
 
     def _find(self, job_id: str) -> Job:
         try:
-            return self._jobs[job_id]
+            return self._shelf.jobs[job_id]
         except KeyError:
             raise UnknownTaskError(unknown(job_id)) from None
 
@@ -169,12 +232,8 @@ class MemoryQueue:
             raise LeaseLostError
         return job
 
-    def _keep(self, job: Job) -> Job:
-        self._jobs[job.id] = job
-        return job
-
     def _end(self, job: Job, state: State, *, now: float, error: str, provenance: Provenance | None) -> Job:
-        return self._keep(
+        return self._shelf.keep(
             replace(
                 job,
                 state=state,
@@ -186,14 +245,18 @@ class MemoryQueue:
         )
 
 
-def lost_error(attempts: int) -> str:
+def lost_error(tries: int) -> str:
     """Word the failure of a job whose worker was lost for the last time."""
-    return f"the worker ended without an answer, {attempts} times; the task was given up"
+    return f"the worker ended without an answer, {tries} times; the task was given up"
 
 
 def unknown(job_id: str) -> str:
     """Word that no job has this id."""
     return f"no task has the id {job_id[:64]!r}; `sluice scheduler status` lists the latest"
+
+
+def _finished(job: Job) -> float:
+    return float("inf") if job.finished_at is None else job.finished_at
 
 
 def _shown(job: Job) -> Job:

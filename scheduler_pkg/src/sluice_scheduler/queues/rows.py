@@ -10,11 +10,34 @@ from sluice import statements
 from sluice.digest import Digest
 from sluice_scheduler.batching import LOOKAHEAD, Waiting, together
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
-from sluice_scheduler.job import Event, Job, Provenance, State, next_state
+from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state
 from sluice_scheduler.queues.memory import unknown
 from sluice_scheduler.queues.provenance import from_text, to_text
 
 SQL: Final = statements.load(__package__ or "", "sqlite.sql")
+
+
+def put(db: sqlite3.Connection, new: Submission) -> Job:
+    """Keep a job, or find the one that has its id."""
+    values = {
+        "id": new.id,
+        "lane": new.lane,
+        "model": new.model,
+        "priority": new.priority,
+        "rank": new.rank,
+        "enqueued_at": new.enqueued_at,
+        "input_digest": new.input_digest.hex,
+        "rows": new.rows,
+        "batch": new.batch,
+        "tenant": new.tenant,
+        "deadline": new.deadline,
+        "cost": new.cost,
+    }
+    row = db.execute(SQL["put"], values).fetchone()
+    if row is None:
+        return find(db, new.id)[1]
+    db.execute(SQL["put_input"], {"seq": row["seq"], "tensors": new.inputs})
+    return replace(Job.of(new), inputs=None)
 
 
 def find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
@@ -30,11 +53,11 @@ def find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
     return row["seq"], to_job(row)
 
 
-def joining(db: sqlite3.Connection, lane: str, first: sqlite3.Row, room: int) -> list[int]:
+def joining(db: sqlite3.Connection, lane: str, lowest: int, first: sqlite3.Row, room: int) -> list[int]:
     """Choose what runs with a lane's next job; looks no further where nothing can."""
     if not first["batch"] or first["rows"] >= room:
         return [first["seq"]]
-    rows = db.execute(SQL["ahead"], {"lane": lane, "most": LOOKAHEAD}).fetchall()
+    rows = db.execute(SQL["ahead"], {"lane": lane, "lowest": lowest, "most": LOOKAHEAD}).fetchall()
     described = [Waiting(row["batch"], row["rows"], row["attempts"]) for row in rows]
     return [rows[place]["seq"] for place in together(described, room)]
 
@@ -86,6 +109,18 @@ def end(
     return to_job(db.execute(SQL["end"], values).fetchone())
 
 
+def record(db: sqlite3.Connection, seq: int, change: Change) -> None:
+    """Keep what was changed of a job."""
+    values = {
+        "seq": seq,
+        "at": change.at,
+        "before": change.before,
+        "after": change.after,
+        "reason": change.reason,
+    }
+    db.execute(SQL["put_change"], values)
+
+
 def tensors_of(db: sqlite3.Connection, kind: str, seq: int) -> bytes:
     """Read the `input` or the `output` of a row."""
     tensors: bytes = db.execute(SQL[kind], {"seq": seq}).fetchone()["tensors"]
@@ -105,8 +140,12 @@ def to_job(row: sqlite3.Row) -> Job:
         input_digest=Digest(row["input_digest"]),
         rows=row["rows"],
         batch=row["batch"],
+        tenant=row["tenant"],
+        deadline=row["deadline"],
+        cost=row["cost"],
         state=State(row["state"]),
         attempts=row["attempts"],
+        forgiven=row["forgiven"],
         start_order=row["start_order"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],

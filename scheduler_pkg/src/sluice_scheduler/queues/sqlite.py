@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
+from sluice_scheduler import policy
 from sluice_scheduler.batching import room_of
 from sluice_scheduler.errors import QueueError
-from sluice_scheduler.job import Event, Job, Provenance, State, Submission, next_state
+from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state, retried
+from sluice_scheduler.queue import Filter, Standing
+from sluice_scheduler.queues import reading, rows
 from sluice_scheduler.queues.memory import lost_error
 from sluice_scheduler.queues.rows import SQL, end, find, joining, leased, start, tensors_of, to_job
+from sluice_scheduler.queues.schema import connect
 from sluice_scheduler.queues.writer import Writer
-
-SCHEMA_VERSION: Final = 3  # 1 had no receipts, 2 no batches
 
 
 class SqliteQueue:
@@ -29,43 +30,35 @@ class SqliteQueue:
 
         """
         try:
-            self._writer = Writer(lambda: _connect(path))
+            self._writer = Writer(lambda: connect(path))
         except sqlite3.Error as error:
             raise QueueError(f"cannot open the queue {path}: {error}; is it a Sluice state folder?") from None
 
     async def put(self, new: Submission) -> Job:
         """Keep a job."""
+        return await self._writer.run(lambda db: rows.put(db, new))
 
-        def operation(db: sqlite3.Connection) -> Job:
-            values = {
-                "id": new.id,
-                "lane": new.lane,
-                "model": new.model,
-                "priority": new.priority,
-                "rank": new.rank,
-                "enqueued_at": new.enqueued_at,
-                "input_digest": new.input_digest.hex,
-                "rows": new.rows,
-                "batch": new.batch,
-            }
-            row = db.execute(SQL["put"], values).fetchone()
-            if row is None:
-                return find(db, new.id)[1]
-            db.execute(SQL["put_input"], {"seq": row["seq"], "tensors": new.inputs})
-            return replace(Job.of(new), inputs=None)
-
-        return await self._writer.run(operation)
+    async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:
+        """Keep several jobs."""
+        several = tuple(new)
+        return await self._writer.run(lambda db: tuple(rows.put(db, one) for one in several))
 
     async def lease(
-        self, lane: str, *, now: float, seconds: float, room: Mapping[str, int] | None = None
+        self,
+        lane: str,
+        *,
+        now: float,
+        seconds: float,
+        room: Mapping[str, int] | None = None,
+        lowest: int = policy.LOWEST,
     ) -> tuple[Job, ...]:
         """Give the lane's next job and those that run with it."""
 
         def operation(db: sqlite3.Connection) -> tuple[Job, ...]:
-            row = db.execute(SQL["next"], {"lane": lane}).fetchone()
-            if row is None:
+            first = db.execute(SQL["ahead"], {"lane": lane, "lowest": lowest, "most": 1}).fetchone()
+            if first is None:
                 return ()
-            chosen = joining(db, lane, row, room_of(room, row["model"]))
+            chosen = joining(db, lane, lowest, first, room_of(room, first["model"]))
             return tuple(start(db, seq, now, seconds) for seq in chosen)
 
         # A lease that a power cut undoes is a job that waits again: nothing is lost without an fsync here.
@@ -122,7 +115,7 @@ class SqliteQueue:
             if done.attempts == attempt and done.state in ends:
                 return done
             seq, job = leased(db, job_id, attempt)
-            state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.attempts)
+            state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.tries)
             return end(db, seq, state, now, error=error, provenance=provenance)
 
         return await self._writer.run(operation)
@@ -142,17 +135,69 @@ class SqliteQueue:
         """Take back jobs whose lease ran out."""
 
         def operation(db: sqlite3.Connection) -> tuple[Job, ...]:
-            rows = db.execute(SQL["due"], {"now": now, "abandoned": abandoned}).fetchall()
+            due = db.execute(SQL["due"], {"now": now, "abandoned": abandoned}).fetchall()
             return tuple(
                 end(
                     db,
                     row["seq"],
-                    next_state(State(row["state"]), Event.LOSE, row["attempts"]),
+                    next_state(job.state, Event.LOSE, job.tries),
                     now,
-                    error=lost_error(row["attempts"]),
+                    error=lost_error(job.tries),
                 )
-                for row in rows
+                for row, job in zip(due, map(to_job, due), strict=True)
             )
+
+        return await self._writer.run(operation)
+
+    async def retry(self, job_id: str, *, now: float, rank: float) -> Job:
+        """Queue a failed job again."""
+
+        def operation(db: sqlite3.Connection) -> Job:
+            seq, job = find(db, job_id)
+            if job.state is State.QUEUED:
+                return job
+            state = next_state(job.state, Event.RETRY)
+            rows.record(db, seq, retried(job, now))
+            db.execute(SQL["retry"], {"seq": seq, "rank": rank})
+            return end(db, seq, state, now)
+
+        return await self._writer.run(operation)
+
+    async def rerank(self, job_id: str, *, priority: int, rank: float, reason: str, now: float) -> Job:
+        """Give a queued job another priority and rank."""
+
+        def operation(db: sqlite3.Connection) -> Job:
+            seq, job = find(db, job_id)
+            state = next_state(job.state, Event.RERANK)
+            rows.record(db, seq, Change(now, job.priority, priority, reason))
+            values = {"seq": seq, "state": state, "priority": priority, "rank": rank}
+            return to_job(db.execute(SQL["rerank"], values).fetchone())
+
+        return await self._writer.run(operation)
+
+    async def changes(self, job_id: str) -> tuple[Change, ...]:
+        """Give what was recorded of a job."""
+        return await self._writer.run(lambda db: reading.changes(db, job_id), lasting=False)
+
+    async def standing(self, job_id: str) -> Standing | None:
+        """Say what a job has before it."""
+        return await self._writer.run(lambda db: reading.standing(db, job_id), lasting=False)
+
+    async def waiting(self, lane: str, *, limit: int, last: bool = False) -> tuple[Job, ...]:
+        """Give a lane's first or last queued jobs."""
+        return await self._writer.run(
+            lambda db: reading.waiting(db, lane, limit=limit, last=last), lasting=False
+        )
+
+    async def forget(self, *, ended_before: float, limit: int) -> int:
+        """Remove jobs that ended before a time."""
+        values = {"ended_before": ended_before, "limit": limit}
+
+        def operation(db: sqlite3.Connection) -> int:
+            old = db.execute(SQL["old"], values).fetchall()
+            for step in ("forget_input", "forget_output", "forget_receipt", "forget_changes", "forget"):
+                db.executemany(SQL[step], ({"seq": row["seq"]} for row in old))
+            return len(old)
 
         return await self._writer.run(operation)
 
@@ -178,46 +223,22 @@ class SqliteQueue:
 
         return await self._writer.run(operation, lasting=False)
 
-    async def list(self, *, state: State | None = None, limit: int = 100) -> tuple[Job, ...]:
+    async def list(
+        self, where: Filter | None = None, *, limit: int = 100, after: str | None = None
+    ) -> tuple[Job, ...]:
         """List the jobs put last."""
-        values = {"state": state, "limit": limit}
         return await self._writer.run(
-            lambda db: tuple(map(to_job, db.execute(SQL["list"], values).fetchall())), lasting=False
+            lambda db: reading.listed(db, where or Filter(), limit=limit, after=after), lasting=False
         )
 
     async def counts(self) -> dict[tuple[str, State], int]:
         """Count jobs by lane and state."""
+        return await self._writer.run(reading.counts, lasting=False)
 
-        def operation(db: sqlite3.Connection) -> dict[tuple[str, State], int]:
-            rows = db.execute(SQL["counts"]).fetchall()
-            return {(row["lane"], State(row["state"])): row["amount"] for row in rows}
-
-        return await self._writer.run(operation, lasting=False)
+    async def depths(self) -> dict[tuple[str, int], int]:
+        """Count queued jobs by lane and priority."""
+        return await self._writer.run(reading.depths, lasting=False)
 
     async def close(self) -> None:
         """Finish what was asked and close the file."""
         await self._writer.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None)
-    db.row_factory = sqlite3.Row
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA foreign_keys = ON")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version < SCHEMA_VERSION:
-            steps = (
-                ["schema"] if version == 0 else [f"upgrade_{old}" for old in range(version, SCHEMA_VERSION)]
-            )
-            schema = "\n".join(SQL[step] for step in steps)
-            db.executescript(f"BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise QueueError(  # noqa: TRY301 - what closes the file is here
-                f"the queue {path} has schema {version}, this Sluice reads {SCHEMA_VERSION}; "
-                "use the version that wrote it or another state folder"
-            )
-    except BaseException:
-        db.close()
-        raise
-    return db

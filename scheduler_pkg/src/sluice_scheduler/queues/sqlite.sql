@@ -19,9 +19,12 @@ CREATE TABLE task (
     finished_at REAL,
     lease_until REAL,
     error TEXT,
-    provenance TEXT
+    provenance TEXT,
+    tenant TEXT NOT NULL DEFAULT '',
+    deadline REAL,
+    cost REAL NOT NULL DEFAULT 0,
+    forgiven INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX task_waiting ON task (lane, rank, seq) WHERE state = 'queued';
 CREATE INDEX task_leased ON task (lease_until) WHERE state = 'running';
 -- Tensors stand apart: a row is rewritten whole when its state changes.
 CREATE TABLE task_input (seq INTEGER PRIMARY KEY REFERENCES task, tensors BLOB NOT NULL) STRICT;
@@ -37,21 +40,90 @@ CREATE TABLE task_receipt (seq INTEGER PRIMARY KEY REFERENCES task, envelope BLO
 ALTER TABLE task ADD COLUMN rows INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE task ADD COLUMN batch TEXT NOT NULL DEFAULT '';
 
+-- name: upgrade_3
+ALTER TABLE task ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+ALTER TABLE task ADD COLUMN deadline REAL;
+ALTER TABLE task ADD COLUMN cost REAL NOT NULL DEFAULT 0;
+ALTER TABLE task ADD COLUMN forgiven INTEGER NOT NULL DEFAULT 0;
+DROP INDEX task_waiting;
+
+-- name: since_4
+CREATE INDEX task_waiting ON task (lane, priority, rank, seq, cost) WHERE state = 'queued';
+-- One range of that index for each priority, merged by whoever sorts by rank: a level that is not asked for costs nothing.
+CREATE VIEW waiting AS
+SELECT *, 1 AS level FROM task WHERE state = 'queued' AND priority = 1
+UNION ALL SELECT *, 2 AS level FROM task WHERE state = 'queued' AND priority = 2
+UNION ALL SELECT *, 3 AS level FROM task WHERE state = 'queued' AND priority = 3
+UNION ALL SELECT *, 4 AS level FROM task WHERE state = 'queued' AND priority = 4
+UNION ALL SELECT *, 5 AS level FROM task WHERE state = 'queued' AND priority = 5
+UNION ALL SELECT *, 6 AS level FROM task WHERE state = 'queued' AND priority = 6
+UNION ALL SELECT *, 7 AS level FROM task WHERE state = 'queued' AND priority = 7
+UNION ALL SELECT *, 8 AS level FROM task WHERE state = 'queued' AND priority = 8
+UNION ALL SELECT *, 9 AS level FROM task WHERE state = 'queued' AND priority = 9;
+CREATE INDEX task_ended ON task (finished_at) WHERE finished_at IS NOT NULL;
+CREATE TABLE task_change (
+    seq INTEGER NOT NULL REFERENCES task,
+    number INTEGER NOT NULL,
+    at REAL NOT NULL,
+    before INTEGER NOT NULL,
+    after INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (seq, number)
+) STRICT, WITHOUT ROWID;
+-- How many there are of each kind, so that nobody counts rows.
+CREATE TABLE tally (
+    lane TEXT NOT NULL,
+    state TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    PRIMARY KEY (lane, state, priority)
+) STRICT, WITHOUT ROWID;
+INSERT INTO tally SELECT lane, state, priority, count(*) FROM task GROUP BY lane, state, priority;
+CREATE TRIGGER task_put AFTER INSERT ON task BEGIN
+    INSERT INTO tally VALUES (new.lane, new.state, new.priority, 1)
+    ON CONFLICT DO UPDATE SET amount = amount + 1;
+END;
+CREATE TRIGGER task_moved AFTER UPDATE OF state, priority ON task
+WHEN old.state <> new.state OR old.priority <> new.priority BEGIN
+    UPDATE tally SET amount = amount - 1
+    WHERE lane = old.lane AND state = old.state AND priority = old.priority;
+    INSERT INTO tally VALUES (new.lane, new.state, new.priority, 1)
+    ON CONFLICT DO UPDATE SET amount = amount + 1;
+END;
+CREATE TRIGGER task_gone AFTER DELETE ON task BEGIN
+    UPDATE tally SET amount = amount - 1
+    WHERE lane = old.lane AND state = old.state AND priority = old.priority;
+END;
+
 -- name: put
-INSERT INTO task (id, lane, model, priority, rank, state, enqueued_at, input_digest, rows, batch)
-VALUES (:id, :lane, :model, :priority, :rank, 'queued', :enqueued_at, :input_digest, :rows, :batch)
+INSERT INTO task (
+    id, lane, model, priority, rank, state, enqueued_at, input_digest, rows, batch, tenant, deadline, cost
+)
+VALUES (
+    :id, :lane, :model, :priority, :rank, 'queued', :enqueued_at, :input_digest, :rows, :batch, :tenant,
+    :deadline, :cost
+)
 ON CONFLICT (id) DO NOTHING
 RETURNING seq;
 
 -- name: put_input
 INSERT INTO task_input (seq, tensors) VALUES (:seq, :tensors);
 
--- name: next
-SELECT * FROM task WHERE state = 'queued' AND lane = :lane ORDER BY rank, seq LIMIT 1;
-
 -- name: ahead
-SELECT seq, batch, rows, attempts FROM task
-WHERE state = 'queued' AND lane = :lane ORDER BY rank, seq LIMIT :most;
+SELECT seq, model, batch, rows, attempts FROM waiting
+WHERE lane = :lane AND level <= :lowest ORDER BY rank, seq LIMIT :most;
+
+-- name: first
+SELECT * FROM waiting WHERE lane = :lane ORDER BY rank, seq LIMIT :most;
+
+-- name: last
+SELECT * FROM waiting WHERE lane = :lane ORDER BY rank DESC, seq DESC LIMIT :most;
+
+-- name: standing
+SELECT priority, count(*) AS amount, total(cost) AS cost FROM task
+WHERE state = 'queued' AND lane = :lane AND priority IN (1, 2, 3, 4, 5, 6, 7, 8, 9)
+AND (rank, seq) < (:rank, :seq)
+GROUP BY priority;
 
 -- name: count_start
 UPDATE counter SET value = value + 1 WHERE name = 'start_order' RETURNING value;
@@ -93,7 +165,50 @@ SELECT tensors FROM task_input WHERE seq = :seq;
 SELECT tensors FROM task_output WHERE seq = :seq;
 
 -- name: list
-SELECT * FROM task WHERE (:state IS NULL OR state = :state) ORDER BY seq DESC LIMIT :limit;
+SELECT * FROM task
+WHERE seq < :before
+AND (:state IS NULL OR state = :state)
+AND (:lane IS NULL OR lane = :lane)
+AND (:model IS NULL OR model = :model)
+AND (:tenant IS NULL OR tenant = :tenant)
+AND (:priority IS NULL OR priority = :priority)
+AND (:since IS NULL OR enqueued_at >= :since)
+AND (:until IS NULL OR enqueued_at < :until)
+ORDER BY seq DESC LIMIT :limit;
+
+-- name: retry
+UPDATE task SET rank = :rank, forgiven = attempts WHERE seq = :seq;
+
+-- name: rerank
+UPDATE task SET state = :state, priority = :priority, rank = :rank WHERE seq = :seq RETURNING *;
+
+-- name: put_change
+INSERT INTO task_change
+SELECT :seq, coalesce(max(number), 0) + 1, :at, :before, :after, :reason FROM task_change WHERE seq = :seq;
+
+-- name: changes
+SELECT at, before, after, reason FROM task_change WHERE seq = :seq ORDER BY number;
+
+-- name: old
+SELECT seq FROM task WHERE finished_at < :ended_before ORDER BY finished_at, seq LIMIT :limit;
+
+-- name: forget_input
+DELETE FROM task_input WHERE seq = :seq;
+
+-- name: forget_output
+DELETE FROM task_output WHERE seq = :seq;
+
+-- name: forget_receipt
+DELETE FROM task_receipt WHERE seq = :seq;
+
+-- name: forget_changes
+DELETE FROM task_change WHERE seq = :seq;
+
+-- name: forget
+DELETE FROM task WHERE seq = :seq;
 
 -- name: counts
-SELECT lane, state, count(*) AS amount FROM task GROUP BY lane, state;
+SELECT lane, state, sum(amount) AS amount FROM tally WHERE amount > 0 GROUP BY lane, state;
+
+-- name: depths
+SELECT lane, priority, amount FROM tally WHERE state = 'queued' AND amount > 0;
