@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,9 @@ class Member:
     environment: str
     doing: str = "waiting for its turn"
     supervisor: Supervisor | None = None
+    generation: int | None = None  # the number of what is served
+    candidate: str | None = None  # what is being done to replace it
+    refused: str | None = None  # why the latest candidate does not replace it
 
     def now_doing(self, text: str) -> None:
         """Note what is being done to bring it up."""
@@ -65,7 +69,18 @@ class Fleet:
 
         """
         member = self.members[deployment.environment]
-        member.doing = "starting its workers"
+        supervisor = await self.prepare(deployment, member.now_doing)
+        member.supervisor = supervisor
+        return supervisor
+
+    async def prepare(self, deployment: Deployment, doing: Callable[[str], None]) -> Supervisor:
+        """Start a deployment's processes beside what is served; nothing is routed to them.
+
+        Raises:
+            WorkerError, DeploymentError: as `start`; nothing of it is left running.
+
+        """
+        doing("starting its workers")
         supervisor = Supervisor(
             deployment,
             instances=self._instances,
@@ -74,12 +89,11 @@ class Fleet:
         )
         await supervisor.start()
         try:
-            member.doing = "answering its canaries"
+            doing("answering its canaries")
             supervisor.deployment = replace(deployment, unsteady=await prove(supervisor))
         except BaseException:
             await supervisor.stop()
             raise
-        member.supervisor = supervisor
         return supervisor
 
     async def stop(self) -> None:
