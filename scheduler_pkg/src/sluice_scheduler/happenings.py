@@ -57,7 +57,7 @@ class Follower:
 
     async def take(self, seconds: float) -> tuple[int, list[Happening]]:
         """Give how many changes were lost, and those that wait; wait for one for so many seconds."""
-        if not self._waiting and not self.closed:
+        if not (self._waiting or self.missed or self.closed):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), seconds)
         missed, waiting = self.missed, list(self._waiting)
