@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sluice_scheduler.errors import WorkerError
 from sluice_scheduler.tensors import InputError, Tensor
+from sluice_scheduler.wire import Body
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -42,7 +43,7 @@ def unpack(blob: bytes) -> tuple[Tensor, ...]:
     return assemble(*split(blob))
 
 
-def assemble(header: object, body: bytes | memoryview) -> tuple[Tensor, ...]:
+def assemble(header: object, body: bytes | memoryview | Body) -> tuple[Tensor, ...]:
     """Make tensors of a header's list and the bytes behind it.
 
     Raises:

@@ -64,23 +64,30 @@ class Instance:
             header: dict[str, Any] = {"op": "infer", "id": task, "model": model, "tensors": tensors}
             if bucket.rows is not None:
                 header |= {"bucket": bucket.rows, "more": place < len(requests)}
-            frames.append(encode(header, body))
-        await self._frames.send(b"".join(frames))
+            frames.append((header, body))
+        await self._frames.send(*frames)
         return tuple([await self._answer(task) for task, _ in requests])
 
     async def _answer(self, task: str) -> Answer:
         answer, content = await self._frames.receive()
-        if answer.get("id") != task:
-            raise WorkerError("the worker answered another task than it was asked")
-        if answer.get("op") == "error":
-            return Answer(error=str(answer.get("message", ""))[:2000], refused=answer.get("kind") == "input")
-        if answer.get("op") != "result":
-            raise WorkerError(f"the worker answered with {str(answer.get('op'))[:40]!r}, not with a result")
-        seconds = answer.get("seconds")
-        return Answer(
-            outputs=payload.assemble(answer.get("tensors"), content),
-            seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
-        )
+        with contextlib.closing(content):
+            if answer.get("id") != task:
+                raise WorkerError("the worker answered another task than it was asked")
+            if answer.get("op") == "error":
+                return Answer(
+                    error=str(answer.get("message", ""))[:2000], refused=answer.get("kind") == "input"
+                )
+            if answer.get("op") != "result":
+                raise WorkerError(
+                    f"the worker answered with {str(answer.get('op'))[:40]!r}, not with a result"
+                )
+            seconds, listed = answer.get("seconds"), answer.get("tensors")
+            return Answer(
+                outputs=await asyncio.to_thread(payload.assemble, listed, content)
+                if content.large
+                else payload.assemble(listed, content),
+                seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+            )
 
     def kill(self) -> None:
         """End the process at once; the one way to cancel that always works."""
@@ -147,9 +154,9 @@ class Zygote:
     async def _load(self, deployment: Deployment) -> None:
         models = [{"name": m.name, "directory": str(m.directory)} for m in deployment.models]
         await self._frames.send(
-            encode({"op": "load", "models": models, "profile": deployment.profile.document()})
+            ({"op": "load", "models": models, "profile": deployment.profile.document()}, b"")
         )
-        answer, _ = await self._frames.receive()
+        answer = await self._told()
         if answer.get("op") != "loaded":
             raise WorkerError(str(answer.get("error") or "the worker did not load the models")[:2000])
         self.loaded = answer
@@ -184,7 +191,7 @@ class Zygote:
         """Listen to the zygote until it is gone; tells of every instance that ended: slot, pid, status."""
         try:
             while True:
-                said, _ = await self._frames.receive()
+                said = await self._told()
                 slot = str(said.get("instance"))
                 pid = said.get("pid")
                 asked = self._forking.get(slot)
@@ -202,6 +209,11 @@ class Zygote:
             for future in self._forking.values():
                 if not future.done():
                     future.set_exception(WorkerError("the zygote is gone"))
+
+    async def _told(self) -> dict[str, Any]:
+        said, body = await self._frames.receive()
+        body.close()
+        return said
 
     async def destroy(self) -> None:
         """Kill the process group and clear its folder. May be called again."""

@@ -2,7 +2,9 @@
 
 A frame is the header's length (u32-LE), the body's length (u64-LE), the header (a JSON object in UTF-8) and the
 body. A header's `tensors` lists `{"name", "datatype", "shape", "size"}`; the body is their bytes, one after the
-other. Both ends bound what they take. Standard library only: the worker runs this under any Python.
+other. A body of more than `sealed.LARGE` bytes travels beside the socket instead: the frame's own is empty, its header
+says `"sealed": SIZE`, and a sealed memory file of that size comes with its first byte. Both ends bound what they take.
+Standard library only: the worker runs this under any Python.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import sealed
+
 PREFIX = struct.Struct("<IQ")
 MAX_HEADER_BYTES = 1 << 20
 MAX_BODY_BYTES = 256 << 20
 MAX_FDS = 4  # accepted with one frame
+SEALED = "sealed"  # the header's key for the size of a body that came as a file
 _CHUNK = 1 << 20  # bytes
 
 if TYPE_CHECKING:  # evaluated by no Python, so by 3.8 neither
@@ -45,7 +50,7 @@ class Frame(NamedTuple):
     """A header, its body, and the descriptors that came along."""
 
     header: Header
-    body: bytearray
+    body: Buffer
     fds: list[int]
 
 
@@ -91,14 +96,24 @@ def decode(text: Buffer) -> Header:
 
 
 def send(sock: socket.socket, header: Header, body: Sequence[Buffer] = (), fds: Sequence[int] = ()) -> None:
-    """Send a frame, descriptors with its first byte.
+    """Send a frame, descriptors with its first byte, a large body as a file.
 
     Raises:
         FrameError: the frame is too large.
-        OSError: the other end is gone.
+        OSError: the other end is gone, or there is no room for the file.
 
     """
-    head = encode(header, sum(len(part) for part in body))
+    size = sum(len(part) for part in body)
+    check_lengths(1, size)
+    if size > sealed.LARGE and not fds:
+        file = sealed.create(body)
+        if file is not None:
+            try:
+                send(sock, {**header, SEALED: size}, fds=[file])
+            finally:
+                os.close(file)
+            return
+    head = encode(header, size)
     if fds:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         head = head[sock.sendmsg([head], rights) :]
@@ -108,7 +123,7 @@ def send(sock: socket.socket, header: Header, body: Sequence[Buffer] = (), fds: 
 
 
 def receive(sock: socket.socket) -> Frame | None:
-    """Wait for a frame; None when the other end closed between frames.
+    """Wait for a frame; None when the other end closed between frames. A body that came as a file is mapped.
 
     Raises:
         FrameError: it closed within a frame, or sent something else.
@@ -123,11 +138,40 @@ def receive(sock: socket.socket) -> Frame | None:
         header_bytes, body_bytes = PREFIX.unpack(prefix)
         check_lengths(header_bytes, body_bytes)
         header = decode(_exactly(sock, header_bytes))
+        if SEALED in header:
+            return Frame(header, _mapped(header, fds), fds)
         return Frame(header, _exactly(sock, body_bytes), fds)
     except BaseException:
         for fd in fds:
             os.close(fd)
         raise
+
+
+def _mapped(header: Header, fds: list[int]) -> memoryview:
+    """Map a frame's file, and take it from the descriptors."""
+    size = sealed_size(header)
+    if len(fds) != 1:
+        raise FrameError("a frame's body is to come as one file; it came with another number")
+    try:
+        sealed.check(fds[0], size)
+        body = sealed.mapped(fds[0], size)
+    except (sealed.SealError, OSError) as error:
+        raise FrameError(str(error)) from None
+    os.close(fds.pop())
+    return body
+
+
+def sealed_size(header: Header) -> int:
+    """Return the size that a header gives a body that comes as a file.
+
+    Raises:
+        FrameError: it is none.
+
+    """
+    size = header.get(SEALED)
+    if type(size) is not int or not sealed.LARGE < size <= MAX_BODY_BYTES:
+        raise FrameError(f"a file's size is a whole number from {sealed.LARGE + 1} to {MAX_BODY_BYTES}")
+    return size
 
 
 def describe(tensors: Iterable[Any]) -> list[Header]:

@@ -15,6 +15,7 @@ from typing import Any
 from .frames import WireTensor
 
 BYTES = "BYTES"
+_ALIGNMENT = 64  # bytes, as torch's own memory has it
 # Of OIP datatypes: the format of `struct` and `memoryview`, and torch's name.
 _FORMATS = {
     "BOOL": "?",
@@ -67,16 +68,24 @@ def to_model(tensor: WireTensor, torch: Any) -> Any:
     count = math.prod(tensor.shape)
     if min(tensor.shape, default=0) < 0 or len(tensor.data) != count * struct.calcsize("=" + code):
         raise ValueTypeError(f"tensor {tensor.name!r}: its data does not fit its shape")
-    data = bytearray(tensor.data)  # the model's own, aligned and writable
     if torch is None:
-        view = memoryview(data)
+        view = memoryview(bytearray(tensor.data))  # the model's own, and writable
         return view.cast(code, tensor.shape) if count else view.cast(code)  # type: ignore[call-overload]
     dtype = getattr(torch, _DTYPES[tensor.datatype], None)
     if dtype is None:
         raise ValueTypeError(f"tensor {tensor.name!r}: this torch has no {_DTYPES[tensor.datatype]}")
     if not count:
         return torch.empty(tensor.shape, dtype=dtype)
-    return torch.frombuffer(data, dtype=dtype).reshape(tensor.shape)
+    return _own(tensor.data, dtype, torch).reshape(tensor.shape)
+
+
+def _own(data: Any, dtype: Any, torch: Any) -> Any:
+    """Return a flat tensor that the model may write to: over the bytes as they came where they allow it."""
+    if isinstance(data, memoryview) and not data.readonly:
+        there = torch.frombuffer(data, dtype=dtype)
+        if there.data_ptr() % _ALIGNMENT == 0:
+            return there
+    return torch.frombuffer(bytearray(data), dtype=dtype)
 
 
 def from_model(answer: Any, torch: Any) -> list[WireTensor]:
