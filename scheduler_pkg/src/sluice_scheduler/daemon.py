@@ -23,7 +23,8 @@ from sluice_scheduler import loops, runfile
 from sluice_scheduler.channel import PublishedLock
 from sluice_scheduler.errors import DaemonError
 from sluice_scheduler.listening import Server, address, listen
-from sluice_scheduler.service import Service, open_queue
+from sluice_scheduler.queues.opening import open_queue
+from sluice_scheduler.service import Service
 from sluice_scheduler.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Daemon:
         with _state_folder(state), listen(self._settings.host, self._settings.port) as sock:
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._signalled)
-            queue = open_queue(self._settings)
+            queue = await open_queue(self._settings)
             try:
                 service = Service(self._settings, queue)
                 published = await self._unless_stopped(service.fetch_locks())

@@ -15,20 +15,22 @@ from sluice.progress import Progress
 from sluice.settings import Settings as CoreSettings
 from sluice_scheduler import background, rooted
 from sluice_scheduler.api.app import create_app
+from sluice_scheduler.api_keys import ApiKeys
 from sluice_scheduler.channel import PublishedLock, fetch_lock
 from sluice_scheduler.deployments import Realise, deploy, realiser
 from sluice_scheduler.dispatcher import Dispatcher
+from sluice_scheduler.errors import DaemonError
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.intake import Intake
 from sluice_scheduler.job import State
 from sluice_scheduler.keys import Keys
+from sluice_scheduler.listening import loopback
 from sluice_scheduler.loops import Loop
 from sluice_scheduler.narration import Narration
 from sluice_scheduler.observed import ObservedQueue
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.queue import JobQueue
-from sluice_scheduler.queues.sqlite import SqliteQueue
 from sluice_scheduler.receipts import Issuer, identity
 from sluice_scheduler.settings import Settings
 
@@ -38,14 +40,14 @@ log: Final = logging.getLogger(__name__)
 RealiserFor = Callable[[str, Progress], Realise]
 
 
-def open_queue(settings: Settings) -> JobQueue:
-    """Open the queue that the settings name.
-
-    Raises:
-        QueueError: it cannot be read.
-
-    """
-    return SqliteQueue(settings.state / "queue.sqlite")
+def _api_keys(settings: Settings) -> ApiKeys:
+    found = ApiKeys(settings.state)
+    if not (found.configured or settings.open or loopback(settings.host)):
+        raise DaemonError(
+            f"without API keys the scheduler listens on this machine only, not at {settings.host}: make a key with "
+            f"`sluice scheduler key create --state {settings.state}`, or let everybody in with --open"
+        )
+    return found
 
 
 class Service:
@@ -58,6 +60,7 @@ class Service:
         self._realiser_for = realiser_for or self._realiser
         self._profile = NumericProfile(threads=settings.threads, deterministic=settings.deterministic)
         self.keys = Keys(settings.state)
+        self.api_keys = _api_keys(settings)
         self.fleet = Fleet(
             settings.env,
             instances=settings.instances,
@@ -78,6 +81,8 @@ class Service:
             intake=self.intake,
             happenings=self.happenings,
             keys=self.keys,
+            api_keys=self.api_keys,
+            everybody=settings.open,
             ageing=settings.ageing,
             max_request_bytes=settings.max_request_bytes,
         )

@@ -6,6 +6,7 @@ the variable. The command line and the file that `sluice scheduler init` writes 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,12 +17,15 @@ from sluice_scheduler import policy
 from sluice_scheduler.batching import MAX_BUCKET, power_of_two
 from sluice_scheduler.declared import Setting, setting, settings_of
 from sluice_scheduler.errors import SettingsError
+from sluice_scheduler.queues.redis_address import RedisAddress
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8720
 DEFAULT_REQUEST_BYTES: Final = 8 << 20
 DEFAULT_TASK_SECONDS: Final = 600.0
 DEFAULT_DRAIN_SECONDS: Final = 600.0
+MEMORY: Final = "memory"  # the queues that are no address
+SQLITE: Final = "sqlite"
 MAX_INSTANCES: Final = 256
 MAX_CONFIG: Final = 1 << 20  # bytes
 
@@ -43,6 +47,16 @@ def _check_env(names: tuple[str, ...]) -> None:
 def _check_bucket(rows: int) -> None:
     if not power_of_two(rows):
         raise SettingsError(f"max_batch is a power of two from 1 to {MAX_BUCKET}, not {rows}")
+
+
+def _check_queue(queue: str) -> None:
+    if queue not in (MEMORY, SQLITE):
+        RedisAddress.parse(queue)
+
+
+def _check_prefix(prefix: str) -> None:
+    if not re.fullmatch(r"[\w.:-]{1,100}", prefix, re.ASCII):
+        raise SettingsError(f"queue_prefix is 1 to 100 letters, digits and . _ - :, not {prefix[:100]!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +83,29 @@ class Settings:
         help="Folder to realise environments in.",
         absent="prefixes in the state folder",
         example=Path("/var/lib/sluice-scheduler/prefixes"),
+    )
+    queue: str = setting(
+        SQLITE,
+        help="Where tasks wait: sqlite (in the state folder), memory (gone when the scheduler ends), or the "
+        "address of a Redis server, redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or rediss:// for TLS.",
+        check=_check_queue,
+    )
+    queue_prefix: str = setting(
+        "sluice:",
+        help="How the queue's keys in Redis begin; one scheduler at a time serves a prefix.",
+        check=_check_prefix,
+    )
+    queue_password_file: Path | None = setting(
+        None,
+        help="File whose one line is the password of the Redis server.",
+        absent="as the address says",
+        example=Path("/etc/sluice/redis-password"),
+    )
+    queue_ca: Path | None = setting(
+        None,
+        help="Certificates, in PEM, that the Redis server's own is checked against.",
+        absent="those of the system",
+        example=Path("/etc/sluice/redis-ca.pem"),
     )
     host: str = setting(DEFAULT_HOST, help="Address to listen at.")
     port: int = setting(DEFAULT_PORT, help="Port to listen at; 0 takes a free one.", least=0, most=65535)

@@ -40,13 +40,13 @@ class RedisAddress:
             port = parts.port or PORT
             database = int(parts.path.strip("/") or 0)
         except ValueError:
-            raise SettingsError(f"queue: the URL is not of the form {FORM}") from None
+            raise SettingsError(f"queue is sqlite, memory or {FORM}") from None
         plain = not (parts.query or parts.fragment) and database >= 0
         if parts.scheme not in (PLAIN, TLS) or not parts.hostname or not plain:
-            raise SettingsError(f"queue: the URL is not of the form {FORM}")
+            raise SettingsError(f"queue is sqlite, memory or {FORM}")
         tls = parts.scheme == TLS
         if ca is not None and not tls:
-            raise SettingsError(f"queue_ca is for TLS: the queue's URL begins with {TLS}:// then")
+            raise SettingsError(f"queue_ca is for TLS: let the address of the queue begin with {TLS}://")
         return cls(
             host=parts.hostname,
             port=port,
