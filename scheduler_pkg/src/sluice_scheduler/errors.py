@@ -49,6 +49,10 @@ class QueueError(SchedulerError):
     """The queue could not be read or written; look at the state folder's disk."""
 
 
+class BlobError(QueueError):
+    """A task's payload is missing or damaged; submit the task again."""
+
+
 class DrainingError(SchedulerError):
     """The scheduler is stopping and takes no more tasks; submit again once it is back."""
 
@@ -91,3 +95,15 @@ class NotReadyError(SchedulerError):
 
 class CrowdedError(SchedulerError):
     """Too many clients follow the scheduler's events; ask for tasks with ?wait= instead, or try again later."""
+
+
+class ApiKeyError(SchedulerError):
+    """An API key cannot be made, found or read."""
+
+
+class ReloadError(SchedulerError):
+    """The configuration cannot be changed like this while the scheduler runs; nothing was changed."""
+
+
+class ForbiddenError(SchedulerError):
+    """The API key does not allow this."""

@@ -11,13 +11,14 @@ from sluice.digest import Digest
 from sluice_scheduler.batching import LOOKAHEAD, Waiting, together
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
 from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state
+from sluice_scheduler.queues.blobs import Kept
 from sluice_scheduler.queues.memory import unknown
 from sluice_scheduler.queues.provenance import from_text, to_text
 
 SQL: Final = statements.load(__package__ or "", "sqlite.sql")
 
 
-def put(db: sqlite3.Connection, new: Submission) -> Job:
+def put(db: sqlite3.Connection, new: Submission, inputs: Kept) -> Job:
     """Keep a job, or find the one that has its id."""
     values = {
         "id": new.id,
@@ -36,7 +37,7 @@ def put(db: sqlite3.Connection, new: Submission) -> Job:
     row = db.execute(SQL["put"], values).fetchone()
     if row is None:
         return find(db, new.id)[1]
-    db.execute(SQL["put_input"], {"seq": row["seq"], "tensors": new.inputs})
+    put_tensors(db, "input", row["seq"], inputs)
     return replace(Job.of(new), inputs=None)
 
 
@@ -62,8 +63,8 @@ def joining(db: sqlite3.Connection, lane: str, lowest: int, first: sqlite3.Row, 
     return [rows[place]["seq"] for place in together(described, room)]
 
 
-def start(db: sqlite3.Connection, seq: int, now: float, seconds: float) -> Job:
-    """Lease a queued job; its tensors come with it."""
+def start(db: sqlite3.Connection, seq: int, now: float, seconds: float) -> tuple[Job, Kept]:
+    """Lease a queued job; its inputs come with it."""
     values = {
         "seq": seq,
         "state": next_state(State.QUEUED, Event.LEASE),
@@ -72,7 +73,7 @@ def start(db: sqlite3.Connection, seq: int, now: float, seconds: float) -> Job:
         "until": now + seconds,
     }
     started = db.execute(SQL["start"], values).fetchone()
-    return replace(to_job(started), inputs=tensors_of(db, "input", seq))
+    return to_job(started), tensors_of(db, "input", seq)
 
 
 def leased(db: sqlite3.Connection, job_id: str, attempt: int) -> tuple[int, Job]:
@@ -121,10 +122,18 @@ def record(db: sqlite3.Connection, seq: int, change: Change) -> None:
     db.execute(SQL["put_change"], values)
 
 
-def tensors_of(db: sqlite3.Connection, kind: str, seq: int) -> bytes:
+def put_tensors(db: sqlite3.Connection, kind: str, seq: int, kept: Kept) -> None:
+    """Keep the `input` or the `output` of a row."""
+    if isinstance(kept, Digest):
+        db.execute(SQL["put_blob"], {"seq": seq, "kind": kind, "digest": kept.hex})
+    else:
+        db.execute(SQL[f"put_{kind}"], {"seq": seq, "tensors": kept})
+
+
+def tensors_of(db: sqlite3.Connection, kind: str, seq: int) -> Kept:
     """Read the `input` or the `output` of a row."""
-    tensors: bytes = db.execute(SQL[kind], {"seq": seq}).fetchone()["tensors"]
-    return tensors
+    kept = db.execute(SQL[kind], {"seq": seq}).fetchone()["tensors"]
+    return Digest(kept) if isinstance(kept, str) else bytes(kept)
 
 
 def to_job(row: sqlite3.Row) -> Job:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
+from sluice.digest import Digest
 from sluice_scheduler import policy
 from sluice_scheduler.batching import room_of
-from sluice_scheduler.errors import QueueError
+from sluice_scheduler.errors import BlobError, QueueError
 from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state, retried
 from sluice_scheduler.queue import Filter, Standing
 from sluice_scheduler.queues import reading, rows
+from sluice_scheduler.queues.blobs import Blobs, Kept
 from sluice_scheduler.queues.memory import lost_error
 from sluice_scheduler.queues.rows import SQL, end, find, joining, leased, start, tensors_of, to_job
 from sluice_scheduler.queues.schema import connect
 from sluice_scheduler.queues.writer import Writer
+
+BLOBS: Final = "blobs"  # the folder beside the file
 
 
 class SqliteQueue:
@@ -33,15 +39,22 @@ class SqliteQueue:
             self._writer = Writer(lambda: connect(path))
         except sqlite3.Error as error:
             raise QueueError(f"cannot open the queue {path}: {error}; is it a Sluice state folder?") from None
+        self._blobs = Blobs(path.with_name(BLOBS), self._named)
 
     async def put(self, new: Submission) -> Job:
         """Keep a job."""
-        return await self._writer.run(lambda db: rows.put(db, new))
+        (job,) = await self.put_all((new,))
+        return job
 
     async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:
         """Keep several jobs."""
         several = tuple(new)
-        return await self._writer.run(lambda db: tuple(rows.put(db, one) for one in several))
+
+        async def commit(inputs: Sequence[Kept]) -> tuple[Job, ...]:
+            pairs = tuple(zip(several, inputs, strict=True))
+            return await self._writer.run(lambda db: tuple(rows.put(db, one, kept) for one, kept in pairs))
+
+        return await self._blobs.storing([one.inputs for one in several], commit)
 
     async def lease(
         self,
@@ -54,15 +67,27 @@ class SqliteQueue:
     ) -> tuple[Job, ...]:
         """Give the lane's next job and those that run with it."""
 
-        def operation(db: sqlite3.Connection) -> tuple[Job, ...]:
+        def operation(db: sqlite3.Connection) -> list[tuple[Job, Kept]]:
             first = db.execute(SQL["ahead"], {"lane": lane, "lowest": lowest, "most": 1}).fetchone()
             if first is None:
-                return ()
+                return []
             chosen = joining(db, lane, lowest, first, room_of(room, first["model"]))
-            return tuple(start(db, seq, now, seconds) for seq in chosen)
+            return [start(db, seq, now, seconds) for seq in chosen]
 
         # A lease that a power cut undoes is a job that waits again: nothing is lost without an fsync here.
-        return await self._writer.run(operation, lasting=False)
+        while started := await self._writer.run(operation, lasting=False):
+            jobs = [await self._loaded(job, inputs, now) for job, inputs in started]
+            if whole := tuple(job for job in jobs if job is not None):
+                return whole
+        return ()
+
+    async def _loaded(self, job: Job, inputs: Kept, now: float) -> Job | None:
+        """Give a leased job its inputs; one whose inputs are lost has failed."""
+        try:
+            return replace(job, inputs=await self._blobs.load(inputs))
+        except BlobError as error:
+            await self.fail(job.id, job.attempts, now=now, error=str(error))
+            return None
 
     async def heartbeat(self, job_id: str, attempt: int, *, now: float, seconds: float) -> None:
         """Hold a leased job longer."""
@@ -85,17 +110,20 @@ class SqliteQueue:
     ) -> Job:
         """End a leased job well."""
 
-        def operation(db: sqlite3.Connection) -> Job:
+        def operation(db: sqlite3.Connection, kept: Kept) -> Job:
             seq, job = find(db, job_id)
             if job.state is State.SUCCEEDED and job.attempts == attempt:
                 return job
             seq, job = leased(db, job_id, attempt)
-            db.execute(SQL["put_output"], {"seq": seq, "tensors": outputs})
+            rows.put_tensors(db, "output", seq, kept)
             if receipt is not None:
                 db.execute(SQL["put_receipt"], {"seq": seq, "envelope": receipt})
             return end(db, seq, next_state(job.state, Event.SUCCEED), now, provenance=provenance)
 
-        return await self._writer.run(operation)
+        async def commit(kept: Sequence[Kept]) -> Job:
+            return await self._writer.run(lambda db: operation(db, kept[0]))
+
+        return await self._blobs.storing([outputs], commit)
 
     async def fail(
         self,
@@ -147,6 +175,8 @@ class SqliteQueue:
                 for row, job in zip(due, map(to_job, due), strict=True)
             )
 
+        if abandoned:  # nobody else is at work: what no row names was left behind
+            await self._blobs.sweep()
         return await self._writer.run(operation)
 
     async def retry(self, job_id: str, *, now: float, rank: float) -> Job:
@@ -193,26 +223,32 @@ class SqliteQueue:
         """Remove jobs that ended before a time."""
         values = {"ended_before": ended_before, "limit": limit}
 
-        def operation(db: sqlite3.Connection) -> int:
-            old = db.execute(SQL["old"], values).fetchall()
-            for step in ("forget_input", "forget_output", "forget_receipt", "forget_changes", "forget"):
-                db.executemany(SQL[step], ({"seq": row["seq"]} for row in old))
-            return len(old)
+        def operation(db: sqlite3.Connection) -> tuple[int, list[Digest]]:
+            old = [{"seq": row["seq"]} for row in db.execute(SQL["old"], values).fetchall()]
+            blobs = [Digest(row["digest"]) for seq in old for row in db.execute(SQL["blobs"], seq)]
+            for part in ("_blobs", "_input", "_output", "_receipt", "_changes", ""):
+                db.executemany(SQL[f"forget{part}"], old)
+            return len(old), blobs
 
-        return await self._writer.run(operation)
+        gone, blobs = await self._writer.run(operation)
+        await self._blobs.drop(blobs)
+        return gone
 
     async def get(self, job_id: str, *, inputs: bool = False) -> Job:
         """Look at one job."""
 
-        def operation(db: sqlite3.Connection) -> Job:
+        def operation(db: sqlite3.Connection) -> tuple[Job, Kept | None, Kept | None]:
             seq, job = find(db, job_id)
-            return replace(
-                job,
-                inputs=tensors_of(db, "input", seq) if inputs else None,
-                outputs=tensors_of(db, "output", seq) if job.state is State.SUCCEEDED else None,
-            )
+            given = tensors_of(db, "input", seq) if inputs else None
+            return job, given, tensors_of(db, "output", seq) if job.state is State.SUCCEEDED else None
 
-        return await self._writer.run(operation, lasting=False)
+        job, *kept = await self._writer.run(operation, lasting=False)
+        try:
+            given, made = [None if one is None else await self._blobs.load(one) for one in kept]
+        except BlobError:
+            await self._writer.run(lambda db: find(db, job_id), lasting=False)  # it may be forgotten by now
+            raise
+        return replace(job, inputs=given, outputs=made)
 
     async def receipt(self, job_id: str) -> bytes | None:
         """Give the receipt that was kept with a job's answer."""
@@ -241,4 +277,13 @@ class SqliteQueue:
 
     async def close(self) -> None:
         """Finish what was asked and close the file."""
+        await self._blobs.settle()
         await self._writer.close()
+
+    async def _named(self, digests: Collection[Digest]) -> Collection[Digest]:
+        values = {"digests": json.dumps([digest.hex for digest in digests])}
+
+        def operation(db: sqlite3.Connection) -> set[Digest]:
+            return {Digest(row["digest"]) for row in db.execute(SQL["named"], values)}
+
+        return await self._writer.run(operation, lasting=False)

@@ -70,6 +70,14 @@ CREATE TABLE task_change (
     reason TEXT NOT NULL,
     PRIMARY KEY (seq, number)
 ) STRICT, WITHOUT ROWID;
+-- A tensors' blob in place of its row.
+CREATE TABLE task_blob (
+    seq INTEGER NOT NULL REFERENCES task,
+    kind TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (seq, kind)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX blob_named ON task_blob (digest);
 -- How many there are of each kind, so that nobody counts rows.
 CREATE TABLE tally (
     lane TEXT NOT NULL,
@@ -158,11 +166,19 @@ SELECT * FROM task WHERE state = 'running' AND (:abandoned OR lease_until < :now
 -- name: get
 SELECT * FROM task WHERE id = :id;
 
+-- name: put_blob
+INSERT INTO task_blob (seq, kind, digest) VALUES (:seq, :kind, :digest);
+
 -- name: input
-SELECT tensors FROM task_input WHERE seq = :seq;
+SELECT tensors FROM task_input WHERE seq = :seq
+UNION ALL SELECT digest FROM task_blob WHERE seq = :seq AND kind = 'input';
 
 -- name: output
-SELECT tensors FROM task_output WHERE seq = :seq;
+SELECT tensors FROM task_output WHERE seq = :seq
+UNION ALL SELECT digest FROM task_blob WHERE seq = :seq AND kind = 'output';
+
+-- name: named
+SELECT DISTINCT digest FROM task_blob WHERE digest IN (SELECT value FROM json_each(:digests));
 
 -- name: list
 SELECT * FROM task
@@ -191,6 +207,12 @@ SELECT at, before, after, reason FROM task_change WHERE seq = :seq ORDER BY numb
 
 -- name: old
 SELECT seq FROM task WHERE finished_at < :ended_before ORDER BY finished_at, seq LIMIT :limit;
+
+-- name: blobs
+SELECT digest FROM task_blob WHERE seq = :seq;
+
+-- name: forget_blobs
+DELETE FROM task_blob WHERE seq = :seq;
 
 -- name: forget_input
 DELETE FROM task_input WHERE seq = :seq;
