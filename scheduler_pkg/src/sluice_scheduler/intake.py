@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from sluice_scheduler import payload, policy, request, tensors
+from sluice_scheduler.callers import ANYONE, Caller
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.ending import Ending
@@ -71,7 +72,7 @@ class Intake:
         self._ageing = ageing
         self._now = now
 
-    async def submit(self, body: bytes, keys: Sequence[str] = (), *, tenant: str = "") -> Accepted:
+    async def submit(self, body: bytes, keys: Sequence[str] = (), *, caller: Caller = ANYONE) -> Accepted:
         """Check a request and queue its tasks, all or none; once this returns they are durable.
 
         `keys` are the values of its header `Idempotency-Key`. A task that is there already is given as it is.
@@ -84,24 +85,28 @@ class Intake:
 
         """
         asked = await self._reading(len(body), lambda: request.parse(body, keys))
-        several = asked if isinstance(asked, tuple) else (asked,)
-        there = [await self._there(one, tenant) for one in several]
+        alone = not isinstance(asked, tuple)
+        several = [
+            replace(one, priority=caller.priority(one.priority))
+            for one in (asked if isinstance(asked, tuple) else (asked,))
+        ]
+        there = [await self._there(one, caller.tenant) for one in several]
         missing = [(place, one) for place, one in enumerate(several) if there[place] is None]
 
         def admitted() -> list[Submission]:
             new: list[Submission] = []
             for place, one in missing:
                 try:
-                    new.append(self._wanted(one, tenant))
+                    new.append(self._wanted(one, caller.tenant))
                 except SchedulerError as error:
-                    raise request.placed(error, place) if asked is several else error from None
+                    raise (error if alone else request.placed(error, place)) from None
             return new
 
         put = iter(await self._put_all(await self._reading(len(body), admitted)))
         jobs = tuple(job or next(put) for job in there)
         for one, job in zip(several, jobs, strict=True):
             await self._same(one, job)
-        return Accepted(jobs, bool(missing), asked is several)
+        return Accepted(jobs, bool(missing), not alone)
 
     async def retry(self, job_id: str) -> Job:
         """Queue a failed task again.
@@ -140,6 +145,7 @@ class Intake:
         model: str,
         version: str | None,
         environment: str | None,
+        caller: Caller = ANYONE,
     ) -> Admitted:
         """Check an inference of the Open Inference Protocol; nothing is queued yet.
 
@@ -153,8 +159,9 @@ class Intake:
             deployment, served = self._fleet.find(model, environment, version)
             inference = Inference.parse(body, header_length)
             inference.check_outputs(model, [spec.name for spec in served.model.outputs])
-            new = self._submission(inference.inputs, inference.priority, deployment, served.model)
-            return Admitted(inference, new, served.model.version)
+            priority = caller.priority(inference.priority)
+            new = self._submission(inference.inputs, priority, deployment, served.model)
+            return Admitted(inference, replace(new, tenant=caller.tenant), served.model.version)
 
         return await self._reading(len(body), admitted)
 

@@ -10,7 +10,6 @@ import base64
 import json
 import logging
 import os
-import secrets
 import stat
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -151,14 +150,4 @@ def _write(path: Path, ring: KeyRing) -> None:
         "private_key": base64.b64encode(ring.private.raw).decode("ascii"),
         **ring.document(),
     }
-    staged = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        with os.fdopen(os.open(staged, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(json.dumps(document, indent=1).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
-    atomic.sync_directory(path.parent)
+    atomic.write(path, json.dumps(document, indent=1).encode() + b"\n", mode=0o600)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import importlib.util
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -86,6 +87,14 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
             raise DaemonError(f"cannot listen at {host} port {port}: {error.strerror or error}") from None
         sock.setblocking(False)
         yield sock
+
+
+def loopback(host: str) -> bool:
+    """Tell whether an address is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def address(sock: socket.socket) -> str:

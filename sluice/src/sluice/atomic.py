@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replace a file's content: a reader sees the old bytes or the new, and so does a crash if `durable`."""
+def write(path: Path, data: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
+    """Replace a file's content: a reader sees the old bytes or the new, and so does a crash if `durable`.
+
+    `mode` is less the process's umask, as of any new file; at no time does the content have a wider one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
-        with staged.open("xb") as file:
+        with os.fdopen(os.open(staged, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
             file.write(data)
             if durable:
                 file.flush()

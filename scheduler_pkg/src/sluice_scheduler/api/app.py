@@ -5,6 +5,9 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from sluice_scheduler.api import admin, events, infer, oip, problems, tasks
+from sluice_scheduler.api.headers import SecurityHeaders
+from sluice_scheduler.api.identity import Identified
+from sluice_scheduler.api_keys import ApiKeys
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.happenings import Happenings
@@ -21,12 +24,16 @@ def create_app(
     intake: Intake,
     happenings: Happenings,
     keys: Keys,
+    api_keys: ApiKeys,
+    everybody: bool,
     ageing: float,
     max_request_bytes: int,
 ) -> FastAPI:
     """Make the application over its parts; nothing is read from the surroundings."""
-    app = FastAPI(title="Sluice scheduler", redoc_url=None)
+    app = FastAPI(title="Sluice scheduler", docs_url=None, redoc_url=None)
     problems.install(app)
+    app.add_middleware(Identified, keys=api_keys, queue=queue, everybody=everybody)
+    app.add_middleware(SecurityHeaders)
     app.include_router(events.build_router(queue, happenings))  # before the tasks: events is no task's id
     app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
     app.include_router(admin.build_router(fleet, queue, dispatcher, keys, ageing=ageing))

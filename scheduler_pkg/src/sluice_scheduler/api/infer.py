@@ -12,7 +12,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from sluice_scheduler.api import bodies
+from sluice_scheduler.api import bodies, identity
 from sluice_scheduler.api.oip import Environment
 from sluice_scheduler.api.problems import problem
 from sluice_scheduler.ending import Ending
@@ -39,7 +39,14 @@ def build_router(intake: Intake, *, max_request_bytes: int) -> APIRouter:
         body = await bodies.read(request, max_request_bytes)
         length = header_length(request.headers.getlist(HEADER_LENGTH), len(body))
         try:
-            admitted = await intake.admit(body, length, model=model, version=version, environment=environment)
+            admitted = await intake.admit(
+                body,
+                length,
+                model=model,
+                version=version,
+                environment=environment,
+                caller=identity.caller(request),
+            )
         except UnknownModelError as error:
             return problem(404, str(error))
         ending = await intake.answer(admitted)

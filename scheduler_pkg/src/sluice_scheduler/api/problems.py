@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -20,8 +21,10 @@ STATUS: Final[dict[type[Exception], int]] = {
     errors.RequestError: 400,
     errors.UnsupportedError: 501,
     errors.ExpiredError: 503,
+    errors.ForbiddenError: 403,
     errors.UnknownTaskError: 404,
     errors.TransitionError: 409,
+    errors.ReloadError: 409,
     errors.NotReadyError: 503,
     errors.CrowdedError: 503,
     errors.DrainingError: 503,
@@ -36,10 +39,10 @@ def status_of(error: Exception) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def problem(status: int, message: str) -> JSONResponse:
+def problem(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Answer with one line."""
-    headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None  # noqa: PLR2004 - as in the table
-    return JSONResponse({"error": " ".join(message.split())}, status, headers)
+    later = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None  # noqa: PLR2004 - as in the table
+    return JSONResponse({"error": " ".join(message.split())}, status, headers or later)
 
 
 def install(app: FastAPI) -> None:

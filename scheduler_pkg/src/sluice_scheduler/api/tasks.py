@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from sluice.receipt.dsse import MEDIA_TYPE
 from sluice_scheduler import views
-from sluice_scheduler.api import bodies
+from sluice_scheduler.api import bodies, identity
 from sluice_scheduler.api.wanted import Wanted, query
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.errors import RequestError, TransitionError
@@ -41,7 +41,9 @@ def _submit(router: APIRouter, intake: Intake, max_request_bytes: int) -> None:
     async def submit(request: Request) -> JSONResponse:
         """Queue a task, or several: all or none. Answered once they are durable; 200 where they were there before."""
         body = await bodies.read(request, max_request_bytes)
-        accepted = await intake.submit(body, request.headers.getlist(HEADER))
+        caller = identity.caller(request)
+        accepted = await intake.submit(body, request.headers.getlist(HEADER), caller=caller)
+        identity.charge(request, len(accepted.jobs) - 1)
         status = 202 if accepted.new else 200
         if accepted.several:
             return JSONResponse({"tasks": [views.summary(job) for job in accepted.jobs]}, status)

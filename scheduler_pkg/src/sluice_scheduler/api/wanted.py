@@ -6,9 +6,11 @@ from dataclasses import fields
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 
 from sluice_scheduler import policy
+from sluice_scheduler.api.identity import caller
+from sluice_scheduler.errors import ForbiddenError
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.queue import Filter
 from sluice_scheduler.request import MAX_NAME
@@ -21,7 +23,8 @@ Time = Annotated[
 ]
 
 
-def _wanted(
+async def _wanted(
+    request: Request,
     state: Annotated[State | None, Query()] = None,
     environment: Name = None,
     model: Name = None,
@@ -30,7 +33,11 @@ def _wanted(
     since: Time = None,
     until: Time = None,
 ) -> Filter:
-    return Filter(state, environment, model, tenant, priority, since, until)
+    only = caller(request).only
+    if only is not None and tenant not in (None, only):
+        raise ForbiddenError("tenant: this API key is shown the tasks of its own tenant only")
+    of = tenant if only is None else only
+    return Filter(state, environment, model, of, priority, since, until)
 
 
 Wanted = Annotated[Filter, Depends(_wanted)]
