@@ -1,4 +1,4 @@
-"""A channel and a daemon of the quickstart's two environments, for as long as a benchmark runs."""
+"""A channel of the quickstart's packages and a daemon, for as long as a benchmark runs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+from sluice.testing import TinyPackage
+
 ROOT = Path(__file__).resolve().parents[1]
 SLUICE = str(Path(sys.executable).with_name("sluice"))
 NLP, VISION = "nlp-minilm-pt213-cpu", "vision-digits-pt213-cpu"
+SPECS = tuple(ROOT / "envs" / name / "environment.yml" for name in (NLP, VISION))
 READY_WITHIN = 600.0  # seconds
 
 
 @contextmanager
-def channel(packages: Path, scratch: Path) -> Iterator[str]:
-    """Serve a channel of the same packages, with the environments locked against its address."""
+def channel(
+    packages: Path, scratch: Path, specs: Iterable[Path] = SPECS, more: Iterable[TinyPackage] = ()
+) -> Iterator[str]:
+    """Serve a channel of the same packages and some more, with environments locked against its address."""
     folder = scratch / "channel"
     shutil.copytree(packages, folder, copy_function=_link, ignore=shutil.ignore_patterns("envs", ".sluice"))
+    for package in more:
+        package.write(folder)
     _sluice("channel", "index", folder)
     ready = scratch / "ready"
     command = [SLUICE, "channel", "serve", str(folder), "--port", "0", "--ready-file", str(ready)]
@@ -35,10 +42,10 @@ def channel(packages: Path, scratch: Path) -> Iterator[str]:
         while not ready.exists() and server.poll() is None:
             time.sleep(0.05)
         url = ready.read_text().strip()
-        for name in (NLP, VISION):
-            environment = scratch / "envs" / name
+        for spec in specs:
+            environment = scratch / "envs" / spec.parent.name
             environment.mkdir(parents=True)
-            shutil.copy(ROOT / "envs" / name / "environment.yml", environment)
+            shutil.copy(spec, environment)
             _sluice("lock", environment, "-c", f"main={url}")
             _sluice("channel", "register", folder, environment)
         yield url
@@ -59,12 +66,15 @@ def _sluice(*arguments: object) -> None:
 
 
 @contextmanager
-def daemon(url: str, scratch: Path, name: str, *more: str) -> Iterator[str]:
-    """Run a daemon of both environments in a state folder of its own; give its address."""
+def daemon(
+    url: str, scratch: Path, name: str, *more: str, environments: Iterable[str] = (NLP, VISION)
+) -> Iterator[str]:
+    """Run a daemon of environments in a state folder of its own; give its address."""
     state = scratch / name
     command = [
-        SLUICE, "scheduler", "serve", "--channel", url, "--env", NLP, "--env", VISION, "--state", str(state),
+        SLUICE, "scheduler", "serve", "--channel", url, "--state", str(state),
         "--prefixes", str(scratch / "p"), "--port", "0", *more,
+        *(argument for environment in environments for argument in ("--env", environment)),
     ]  # fmt: skip
     with (scratch / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
