@@ -21,12 +21,14 @@ MAX_INPUT_FILE: Final = 64 << 20  # bytes
 class Client:
     """A connection to one scheduler; a context manager."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
+        """Speak to the scheduler at a URL, with an API key where it wants one."""
         self._url = url.rstrip("/")
         proxies = urlsplit(self._url).hostname not in LOOPBACK
         try:
-            self._http = httpx.Client(base_url=self._url, timeout=TIMEOUT, trust_env=proxies)
-        except httpx.InvalidURL as error:
+            headers = {"X-API-Key": key} if key else {}
+            self._http = httpx.Client(base_url=self._url, timeout=TIMEOUT, trust_env=proxies, headers=headers)
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise ClientError(f"not a scheduler's address: {url[:200]}: {error}") from None
 
     def __enter__(self) -> Self:
@@ -118,6 +120,16 @@ class Client:
 
         """
         return self._send("GET", "/v1/keys").content
+
+    def reload(self) -> list[str]:
+        """Have the scheduler read its configuration again; returns the names of the settings that changed.
+
+        Raises:
+            ClientError: as `get`.
+
+        """
+        changed: list[str] = self._ask("POST", "/v1/reload")["changed"]
+        return changed
 
     def health(self) -> dict[str, Any]:
         """Say whether it is ready, and if not what it is doing.

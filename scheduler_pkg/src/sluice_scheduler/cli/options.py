@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -36,10 +37,12 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard outpu
 def connect(url: str | None, state: Path | None) -> Client:
     """Open a client: --url, else what --state's scheduler says, else the default address.
 
+    Its API key, where the scheduler wants one, is in SLUICE_SCHEDULER_KEY: a flag would show it to every process.
+
     Raises:
         ClientError: no scheduler runs in the state folder.
 
     """
     if url is None:
         url = RunFile.read(state).url if state else DEFAULT_URL
-    return Client(url)
+    return Client(url, os.environ.get("SLUICE_SCHEDULER_KEY"))
