@@ -216,6 +216,21 @@ def test_an_old_lease_can_do_nothing(run):
     run(work)
 
 
+def test_cancelling_for_a_reason_is_for_what_is_queued(run):
+    async def work(queue):
+        await queue.put(new("queued", lane="a"))
+        await queue.put(new("running", lane="b"))
+        await lease(queue, "b")
+        job, was = await queue.cancel("queued", now=13.0, reason="no room")
+        assert (job.state, job.error, was) == (State.CANCELLED, "no room", State.QUEUED)
+        assert (await queue.get("queued")).error == "no room"
+        with pytest.raises(TransitionError):
+            await queue.cancel("running", now=13.0, reason="no room")
+        assert (await queue.get("running")).state is State.RUNNING
+
+    run(work)
+
+
 def test_cancelling_in_every_state(run):
     async def work(queue):
         for name in ("queued", "running", "done", "failed"):

@@ -37,6 +37,7 @@ class Event(StrEnum):
     FAIL = "fail"
     LOSE = "lose"  # its worker is gone without an answer
     CANCEL = "cancel"
+    SHED = "be shed"  # it makes place for a more urgent one
     RETRY = "retry"  # somebody wants a failed one to be tried again
     RERANK = "change its priority"
 
@@ -44,6 +45,7 @@ class Event(StrEnum):
 _NEXT: Final = {
     (State.QUEUED, Event.LEASE): State.RUNNING,
     (State.QUEUED, Event.CANCEL): State.CANCELLED,
+    (State.QUEUED, Event.SHED): State.CANCELLED,
     (State.RUNNING, Event.SUCCEED): State.SUCCEEDED,
     (State.RUNNING, Event.FAIL): State.FAILED,
     (State.RUNNING, Event.CANCEL): State.CANCELLED,

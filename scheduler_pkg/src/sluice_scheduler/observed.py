@@ -82,9 +82,9 @@ class ObservedQueue:
         self._tell(job)
         return job
 
-    async def cancel(self, job_id: str, *, now: float) -> tuple[Job, State]:
+    async def cancel(self, job_id: str, *, now: float, reason: str | None = None) -> tuple[Job, State]:
         """Cancel a queued or running job."""
-        job, before = await self._inside.cancel(job_id, now=now)
+        job, before = await self._inside.cancel(job_id, now=now, reason=reason)
         if before is not State.CANCELLED:
             self._tell(job)
         return job, before

@@ -134,11 +134,13 @@ class JobQueue(Protocol):
         """
         ...
 
-    async def cancel(self, job_id: str, *, now: float) -> tuple[Job, State]:
+    async def cancel(self, job_id: str, *, now: float, reason: str | None = None) -> tuple[Job, State]:
         """Cancel a queued or running job; returns it and the state it was in. Cancelled twice is cancelled.
 
+        With a `reason`, which is kept as its error, only a queued job is.
+
         Raises:
-            TransitionError: it has succeeded or failed.
+            TransitionError: it has succeeded or failed, or there is a reason and it is running.
             UnknownTaskError: no job has the id.
 
         """

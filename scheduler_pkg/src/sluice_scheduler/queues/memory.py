@@ -120,13 +120,13 @@ class MemoryQueue:
         state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.tries)
         return _shown(self._end(job, state, now=now, error=error, provenance=provenance))
 
-    async def cancel(self, job_id: str, *, now: float) -> tuple[Job, State]:
+    async def cancel(self, job_id: str, *, now: float, reason: str | None = None) -> tuple[Job, State]:
         """Cancel a queued or running job."""
         job = self._find(job_id)
         if job.state is State.CANCELLED:
             return _shown(job), job.state
-        state = next_state(job.state, Event.CANCEL)
-        ended = replace(job, state=state, finished_at=now, lease_until=None)
+        state = next_state(job.state, Event.SHED if reason else Event.CANCEL)
+        ended = replace(job, state=state, finished_at=now, lease_until=None, error=reason)
         return _shown(self._shelf.keep(ended)), job.state
 
     async def sweep(self, *, now: float, abandoned: bool = False) -> tuple[Job, ...]:

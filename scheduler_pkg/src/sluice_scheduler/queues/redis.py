@@ -164,14 +164,15 @@ class RedisQueue(RedisView):
             raise LeaseLostError
         return job
 
-    async def cancel(self, job_id: str, *, now: float) -> tuple[Job, State]:
+    async def cancel(self, job_id: str, *, now: float, reason: str | None = None) -> tuple[Job, State]:
         """Cancel a queued or running job."""
 
         def decide(job: Job) -> Move | None:
             if job.state is State.CANCELLED:
                 return None
-            given, _ = ended(next_state(job.state, Event.CANCEL), now)
-            return Move(job_id, _as_seen(job), given)
+            state = next_state(job.state, Event.SHED if reason else Event.CANCEL)
+            given, data = ended(state, now, error=reason)
+            return Move(job_id, _as_seen(job), given, data)
 
         before, after = await self._change(job_id, decide)
         return after, before.state

@@ -148,14 +148,15 @@ class SqliteQueue:
 
         return await self._writer.run(operation)
 
-    async def cancel(self, job_id: str, *, now: float) -> tuple[Job, State]:
+    async def cancel(self, job_id: str, *, now: float, reason: str | None = None) -> tuple[Job, State]:
         """Cancel a queued or running job."""
 
         def operation(db: sqlite3.Connection) -> tuple[Job, State]:
             seq, job = find(db, job_id)
             if job.state is State.CANCELLED:
                 return job, job.state
-            return end(db, seq, next_state(job.state, Event.CANCEL), now), job.state
+            state = next_state(job.state, Event.SHED if reason else Event.CANCEL)
+            return end(db, seq, state, now, error=reason), job.state
 
         return await self._writer.run(operation)
 
