@@ -69,6 +69,10 @@ class Supervisor:
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def ready(self, slot: str) -> Instance | None:
+        """Return a slot's instance if it can take work now."""
+        return self._instances[slot] if slot in self.life.ready else None
+
     async def instance(self, slot: str) -> Instance:
         """Return a slot's instance, once it can take work."""
         if slot not in self.life.ready:

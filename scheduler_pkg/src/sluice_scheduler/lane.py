@@ -1,0 +1,58 @@
+"""Who waits for work in the lane of one environment: every task that arrives wakes one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+
+
+class Lane:
+    """Hands arriving tasks on to idle slots, and guesses how many wait. Of one event loop."""
+
+    def __init__(self) -> None:
+        self.arrivals = 0  # counted since the start
+        self.expected = math.inf  # tasks that may wait; what the queue had at the start is not known
+        self._idle: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def idle(self) -> int:
+        """How many wait for work."""
+        return len(self._idle)
+
+    def wake(self, tasks: int = 1) -> None:
+        """Say that so many tasks arrived."""
+        self.arrivals += 1
+        self.expected += tasks
+        for _ in range(tasks):
+            if not self.release():
+                return
+
+    def leased(self, tasks: int) -> None:
+        """Say what a lease gave; nothing is all there was."""
+        self.expected = max(0, self.expected - tasks) if tasks else 0
+
+    async def work(self, seen: int) -> None:
+        """Wait until there were more than `seen` arrivals."""
+        if self.arrivals != seen:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._idle.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self.release()  # what it was woken for is another's now
+            raise
+        finally:
+            if waiter in self._idle:
+                self._idle.remove(waiter)
+
+    def release(self) -> bool:
+        """Have one of those that wait look for work; says whether there was one."""
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return True
+        return False

@@ -1,0 +1,207 @@
+"""The loops that serve one deployment's lane: lease, run, acknowledge; one for every instance slot.
+
+While all slots work, the next batch of a lane whose tasks are short is leased already, and what has run is
+acknowledged while it runs: no worker waits for the disk. So a task is passed by at most one batch that was less
+urgent, and only by one that is short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from sluice_scheduler.errors import QueueError
+from sluice_scheduler.gate import Gate
+from sluice_scheduler.lane import Lane
+from sluice_scheduler.queue import JobQueue
+from sluice_scheduler.running import LEASE_SECONDS, Batch, Outcome, Runner
+from sluice_scheduler.supervisor import Supervisor
+from sluice_scheduler.zygote import Answer
+
+log: Final = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 1.0  # after the queue could not be read
+SHORT_SECONDS: Final = 0.05  # a run that takes less may have the next batch leased beside it
+_SMOOTHING: Final = 0.2  # weight of the latest run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Serves:
+    """What every serving of a daemon is made with."""
+
+    queue: JobQueue
+    runner: Runner
+    gate: Gate
+    batch_wait: float  # seconds that a task found by an idle slot waits for company
+    now: Callable[[], float]
+
+
+class Serving:
+    """One deployment being served."""
+
+    def __init__(self, supervisor: Supervisor, lane: Lane, serves: Serves) -> None:
+        self.supervisor = supervisor
+        self.used_at = time.monotonic()  # seconds: when it last had work
+        self.waiting: set[str] = set()  # slots whose instance has nothing to do
+        self._lane = lane
+        self._serves = serves
+        self._held: deque[Batch] = deque()  # leased ahead
+        self._leases = 0  # under way
+        self._batches = 0  # leased and not yet ended
+        self._seconds = 0.0  # that a batch ran, of late
+        self._draining = False
+        self._open = asyncio.Event()
+        self._open.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle: set[asyncio.Task[Any]] = set()  # of them: those that hold no lease
+        for slot in supervisor.life.slots:
+            self._spawn(self._loop(slot))
+
+    @property
+    def busy(self) -> int:
+        """How many batches are leased, or may be in a moment."""
+        return self._leases + self._batches
+
+    def pause(self) -> None:
+        """Start nothing until `resume`; what runs goes on."""
+        self._open.clear()
+
+    def resume(self) -> None:
+        """Start work again."""
+        self._open.set()
+
+    async def drain(self) -> None:
+        """Start no more tasks in these slots, and wait for those that run."""
+        self._draining = True
+        for task in self._idle:
+            task.cancel()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._held:  # no instance came for them
+            batch = self._held.popleft()
+            told = Answer(error="the worker ended before it started")
+            await self._end(batch, [Outcome(job, told, lost=True) for job in batch.jobs])
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:  # noqa: ANN401 - a coroutine
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _loop(self, slot: str) -> None:
+        ending: asyncio.Task[None] | None = None
+        while not self._draining or self._held:
+            seen = self._lane.arrivals
+            lowest = await self._opened()
+            instance = self.supervisor.ready(slot)
+            if instance is None:
+                await self._idly(self.supervisor.instance(slot))
+                continue
+            try:
+                batch = self._held.popleft() if self._held else await self._lease(lowest)
+            except QueueError as error:
+                log.error("%s", error)  # noqa: TRY400 - the line says it all
+                await self._idly(asyncio.sleep(RETRY_SECONDS))
+                continue
+            if batch is None:
+                await self._rest(slot, seen)
+                continue
+            ahead = self._spawn(self._lease_ahead()) if self._worth_leasing_ahead() else None
+            began = time.monotonic()
+            outcomes = await self._serves.runner.run(batch, self.supervisor, instance)
+            self._seconds += _SMOOTHING * (time.monotonic() - began - self._seconds)
+            if ending is not None:
+                await ending
+            ending = self._spawn(self._end(batch, outcomes))
+            if ahead is not None:
+                await ahead
+
+    async def _rest(self, slot: str, seen: int) -> None:
+        """Wait for work."""
+        if self._draining:
+            return
+        self.waiting.add(slot)
+        try:
+            await self._idly(self._lane.work(seen))
+        finally:
+            self.waiting.discard(slot)
+        if self._serves.batch_wait:
+            await self._idly(asyncio.sleep(self._serves.batch_wait))
+
+    async def _opened(self) -> int:
+        """Wait until work may start; return the least urgent priority that may."""
+        while True:
+            await self._idly(self._open.wait())
+            lowest = await self._idly(self._serves.gate.opened(self.supervisor.deployment.environment))
+            if self._open.is_set():
+                return lowest
+
+    async def _lease(self, lowest: int) -> Batch | None:
+        """Lease what runs next: the one place where work begins."""
+        deployment = self.supervisor.deployment
+        self._leases += 1
+        try:
+            jobs = await self._serves.queue.lease(
+                deployment.environment,
+                now=self._serves.now(),
+                seconds=LEASE_SECONDS,
+                room=deployment.room,
+                lowest=lowest,
+            )
+            self._lane.leased(len(jobs))
+            if not jobs:
+                return None
+            self._batches += 1
+            self.used_at = time.monotonic()
+            return self._serves.runner.take(jobs)
+        finally:
+            self._leases -= 1
+
+    def _worth_leasing_ahead(self) -> bool:
+        return (
+            self._lane.expected > 0
+            and not self._lane.idle
+            and not self._held
+            and not self._leases
+            and self._seconds < SHORT_SECONDS
+            and not self._draining
+        )
+
+    async def _lease_ahead(self) -> None:
+        lowest = await self._opened()
+        if not self.supervisor.life.up:
+            return
+        try:
+            batch = await self._lease(lowest)
+        except QueueError as error:
+            log.error("%s", error)  # noqa: TRY400 - the line says it all
+            return
+        if batch is not None:
+            self._held.append(batch)
+            self._lane.release()  # a slot that has become idle meanwhile
+
+    async def _end(self, batch: Batch, outcomes: list[Outcome]) -> None:
+        try:
+            await self._serves.runner.end(batch, outcomes, self.supervisor.deployment)
+        except QueueError as error:
+            log.error("%s", error)  # noqa: TRY400 - the line says it all
+        finally:
+            self._batches -= 1
+            self.used_at = time.monotonic()
+
+    async def _idly(self, waiting: Awaitable[T]) -> T:
+        """Wait in a way that `drain` may cut short; nothing is leased meanwhile."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._idle.add(task)
+        try:
+            return await waiting
+        finally:
+            self._idle.discard(task)
