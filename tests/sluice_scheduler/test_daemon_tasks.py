@@ -1,8 +1,9 @@
 """The tasks API of a real daemon: many at once, keys, lists, events, cancelling, trying again."""
 
 import json
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -256,3 +257,27 @@ def test_events_end_when_the_scheduler_stops(start):
             daemon.process.terminate()
             assert list(told) == []
         assert daemon.process.wait(10) == 0
+
+
+def infer(text):
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}
+    content = json.dumps({"inputs": [tensor]}).encode()
+    head = f"POST /v2/models/echo/infer?environment={ENVIRONMENT} HTTP/1.1\r\nHost: localhost\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def latest(told, state):
+    return next(data["id"] for _, name, data in told if name == state)
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_an_inference_whose_caller_hangs_up_is_cancelled(daemon, tmp_path, state):
+    address = (daemon.http.base_url.host, daemon.http.base_url.port)
+    with followed(daemon) as told, ExitStack() as holding:
+        if state == "queued":
+            holding.enter_context(held(daemon, tmp_path))
+        with socket.create_connection(address) as client:
+            client.sendall(infer(f"hold:{tmp_path}/never"))
+            task = latest((event for event in told if event[2]["priority"] == 5), state)
+        assert latest(told, "cancelled") == task
+    assert daemon.answer("after", environment=ENVIRONMENT)["state"] == "succeeded"

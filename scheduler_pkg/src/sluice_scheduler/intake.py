@@ -160,8 +160,8 @@ class Intake:
             inference = Inference.parse(body, header_length)
             inference.check_outputs(model, [spec.name for spec in served.model.outputs])
             priority = caller.priority(inference.priority)
-            new = self._submission(inference.inputs, priority, deployment, served.model)
-            return Admitted(inference, replace(new, tenant=caller.tenant), served.model.version)
+            new = self._submission(inference.inputs, priority, deployment, served.model, caller.tenant)
+            return Admitted(inference, new, served.model.version)
 
         return await self._reading(len(body), admitted)
 
@@ -244,12 +244,12 @@ class Intake:
 
     def _wanted(self, asked: Request, tenant: str) -> Submission:
         deployment, served = self._fleet.find(asked.model, asked.environment)
-        new = self._submission(asked.inputs, asked.priority, deployment, served.model)
+        new = self._submission(asked.inputs, asked.priority, deployment, served.model, tenant)
         deadline = None if asked.deadline is None else new.enqueued_at + asked.deadline
-        return replace(new, id=asked.id(tenant) or new.id, tenant=tenant, deadline=deadline)
+        return replace(new, id=asked.id(tenant) or new.id, deadline=deadline)
 
     def _submission(
-        self, given: tuple[Tensor, ...], priority: int, deployment: Deployment, model: Model
+        self, given: tuple[Tensor, ...], priority: int, deployment: Deployment, model: Model, tenant: str
     ) -> Submission:
         inputs = model.check(given)
         now = self._now()
@@ -264,6 +264,7 @@ class Intake:
             inputs=payload.pack(inputs),
             rows=model.rows(inputs),
             batch=model.batch_key(inputs),
+            tenant=tenant,
         )
 
 

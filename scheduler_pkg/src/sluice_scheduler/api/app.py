@@ -34,9 +34,9 @@ def create_app(
     problems.install(app)
     app.add_middleware(Identified, keys=api_keys, queue=queue, everybody=everybody)
     app.add_middleware(SecurityHeaders)
+    app.router.routes[:0] = infer.routes(intake, dispatcher, max_request_bytes=max_request_bytes)
     app.include_router(events.build_router(queue, happenings))  # before the tasks: events is no task's id
     app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
     app.include_router(admin.build_router(fleet, queue, dispatcher, keys, ageing=ageing))
     app.include_router(oip.build_router(fleet, dispatcher))
-    app.include_router(infer.build_router(intake, max_request_bytes=max_request_bytes))
     return app

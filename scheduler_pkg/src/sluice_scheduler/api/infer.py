@@ -2,64 +2,124 @@
 
 https://github.com/kserve/open-inference-protocol, "Inference". Statuses are Triton's: 400 for an invalid argument and for
 what was cancelled, 404 for an unknown model, 503 for what is unavailable or out of time, 500 for a model that failed.
+
+This is the one route whose own cost shows in every answer, so it speaks ASGI itself: no dependencies are solved for it and
+it stands before all others. What it takes and gives is described in `described`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
+from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from sluice_scheduler.api import bodies, identity
-from sluice_scheduler.api.oip import Environment
+from sluice_scheduler.api import bodies
+from sluice_scheduler.api.identity import CALLER
 from sluice_scheduler.api.problems import problem
+from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.ending import Ending
-from sluice_scheduler.errors import UnknownModelError
+from sluice_scheduler.errors import RequestError, TransitionError, UnknownModelError, UnknownTaskError
 from sluice_scheduler.inference import HEADER_LENGTH, header_length
 from sluice_scheduler.intake import SMALL, Admitted, Intake
 from sluice_scheduler.job import State
 
+PATHS: Final = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
 BINARY: Final = "application/octet-stream"
+PATIENCE: Final = 0.05  # seconds; whoever waits longer than that is looked after
+_HEADER_LENGTH: Final = HEADER_LENGTH.lower().encode()
 
 
-def build_router(intake: Intake, *, max_request_bytes: int) -> APIRouter:
+def routes(intake: Intake, dispatcher: Dispatcher, *, max_request_bytes: int) -> list[Route]:
     """Make the routes that infer."""
-    router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+    endpoint = Infer(intake, dispatcher, max_request_bytes)
+    return [Route(path, endpoint, methods=["POST"]) for path in PATHS]
 
-    @router.post("/models/{model}/infer")
-    @router.post("/models/{model}/versions/{version}/infer")
-    async def infer(
-        request: Request, model: str, version: str | None = None, environment: Environment = None
-    ) -> Response:
-        """Queue a task, wait for its answer and give it."""
-        if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
-            return problem(415, f"Content-Encoding {encoding[:40]!r} is not taken here; send it as it is")
-        body = await bodies.read(request, max_request_bytes)
-        length = header_length(request.headers.getlist(HEADER_LENGTH), len(body))
+
+class Infer:
+    """Queues a task, waits for its answer and gives it; an ASGI application."""
+
+    def __init__(self, intake: Intake, dispatcher: Dispatcher, max_request_bytes: int) -> None:
+        self._intake = intake
+        self._dispatcher = dispatcher
+        self._max_request_bytes = max_request_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        lengths: list[str] = []
+        for name, value in scope["headers"]:
+            if name == _HEADER_LENGTH:
+                lengths.append(value.decode("latin-1"))
+            elif name == b"content-encoding" and value != b"identity":
+                told = (
+                    f"Content-Encoding {value[:40].decode('latin-1')!r} is not taken here; send it as it is"
+                )
+                await problem(415, told)(scope, receive, send)
+                return
+        body = await bodies.receive(scope, receive, self._max_request_bytes)
+        path = scope["path_params"]
         try:
-            admitted = await intake.admit(
+            admitted = await self._intake.admit(
                 body,
-                length,
-                model=model,
-                version=version,
-                environment=environment,
-                caller=identity.caller(request),
+                header_length(lengths, len(body)),
+                model=path["model"],
+                version=path.get("version"),
+                environment=_environment(scope["query_string"]),
+                caller=scope[CALLER],
             )
         except UnknownModelError as error:
-            return problem(404, str(error))
-        ending = await intake.answer(admitted)
+            await problem(404, str(error))(scope, receive, send)
+            return
+        answer = await self._answer(admitted, receive)
+        await answer(scope, receive, send)
+
+    async def _answer(self, admitted: Admitted, receive: Receive) -> Response:
+        watching: list[asyncio.Task[None]] = []
+
+        def watch() -> None:
+            watching.append(asyncio.ensure_future(self._look_after(admitted.submission.id, receive)))
+
+        patience = asyncio.get_running_loop().call_later(PATIENCE, watch)
+        try:
+            ending = await self._intake.answer(admitted)
+        finally:
+            patience.cancel()
+            for task in watching:
+                task.cancel()
         if ending.job.state is not State.SUCCEEDED:
             return _failed(ending)
         if sum(len(tensor.data) for tensor in ending.outputs) <= SMALL:
-            return _answer(admitted, ending)
-        return await asyncio.to_thread(_answer, admitted, ending)
+            return _succeeded(admitted, ending)
+        return await asyncio.to_thread(_succeeded, admitted, ending)
 
-    return router
+    async def _look_after(self, task: str, receive: Receive) -> None:
+        """Cancel a task once the one who waits for it has hung up."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        while True:
+            with contextlib.suppress(TransitionError):  # it has ended
+                try:
+                    await self._dispatcher.cancel(task)
+                except UnknownTaskError:  # it is being kept just now
+                    await asyncio.sleep(PATIENCE)
+                    continue
+            return
 
 
-def _answer(admitted: Admitted, ending: Ending) -> Response:
+def _environment(query: bytes) -> str | None:
+    if not query:
+        return None
+    given = [value for name, value in parse_qsl(query.decode("latin-1")) if name == "environment"]
+    if len(given) > 1:
+        raise RequestError(f"environment is given {len(given)} times; give it once")
+    return given[0] if given else None
+
+
+def _succeeded(admitted: Admitted, ending: Ending) -> Response:
     job = ending.job
     body, length = admitted.inference.respond(
         ending.outputs,
