@@ -7,6 +7,7 @@ from sluice_scheduler.job import MAX_ATTEMPTS, MAX_REASON, Event, Job, State, ne
 ALLOWED = {
     (State.QUEUED, Event.LEASE): State.RUNNING,
     (State.QUEUED, Event.CANCEL): State.CANCELLED,
+    (State.QUEUED, Event.SHED): State.CANCELLED,
     (State.RUNNING, Event.SUCCEED): State.SUCCEEDED,
     (State.RUNNING, Event.FAIL): State.FAILED,
     (State.RUNNING, Event.CANCEL): State.CANCELLED,
