@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sluice.digest import Digest
 from sluice_scheduler.batching import Bucket
+from sluice_scheduler.confinement import Confinement
 from sluice_scheduler.errors import DeploymentError
 from sluice_scheduler.job import Provenance
 from sluice_scheduler.model import Model
@@ -36,6 +37,8 @@ class Deployment:
     profile: NumericProfile
     models: tuple[ServedModel, ...]
     max_batch: int | None = None  # rows; None: as each model's package says
+    size: int | None = None  # bytes of the lock's packages, where the lock says
+    confinement: Confinement = field(default_factory=Confinement)
     unsteady: frozenset[str] = frozenset()  # models that gave their canary two answers
 
     @property

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sluice_scheduler import payload
+from sluice_scheduler import payload, worker
 from sluice_scheduler.batching import Bucket
+from sluice_scheduler.confinement import Confined
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.errors import WorkerError
-from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.wire import FrameSocket, encode
 
-WORKER: Final = Path(__file__).parent / "worker"
 LOAD_SECONDS: Final = 600.0
 FORK_SECONDS: Final = 60.0
+DESTROY_SECONDS: Final = 5.0  # for its keeper to end every process
 MAX_LOG: Final = 16 << 20  # bytes of what workers said; a zygote that finds more begins anew
 
 
@@ -109,15 +109,17 @@ class Zygote:
     """A process that has loaded a deployment's models and forks instances of itself.
 
     It runs in a process group of its own, with the numeric profile's variables and nothing of the daemon's
-    environment, in a temporary folder of its own. It ends when this process does: its control socket closes.
+    environment, in a temporary folder of its own, confined as its deployment says. It ends when this process does: its
+    control socket closes, and its keeper ends whatever it and its instances had started.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], frames: FrameSocket, folder: Path) -> None:
-        self._process = process
+        self._process = process  # the keeper
         self._frames = frames
         self._folder = folder
         self._forking: dict[str, asyncio.Future[int]] = {}
-        self.loaded: dict[str, Any] = {}  # what it said of itself: python, torch, seconds
+        self.loaded: dict[str, Any] = {}  # what it said of itself: python, torch, seconds, pid
+        self.confined: Confined | None = None  # once it has loaded
 
     @classmethod
     async def start(cls, deployment: Deployment, *, tmp: Path, log: Path) -> Self:
@@ -131,7 +133,7 @@ class Zygote:
         ours, theirs = socket.socketpair()
         try:
             with theirs, log.open(_log_mode(log)) as output:
-                process = _spawn(deployment.prefix, deployment.profile, theirs, folder, output.fileno())
+                process = _spawn(deployment, theirs, folder, output.fileno())
         except OSError as error:
             ours.close()
             shutil.rmtree(folder, ignore_errors=True)
@@ -160,6 +162,13 @@ class Zygote:
         if answer.get("op") != "loaded":
             raise WorkerError(str(answer.get("error") or "the worker did not load the models")[:2000])
         self.loaded = answer
+        self.confined = Confined.parse(answer.get("confinement"))
+
+    @property
+    def pid(self) -> int | None:
+        """The process that holds the models, once they are loaded."""
+        pid = self.loaded.get("pid")
+        return pid if type(pid) is int and pid > 0 else None
 
     async def fork(self, slot: str) -> Instance:
         """Fork an instance; `watch` must be running.
@@ -216,11 +225,14 @@ class Zygote:
         return said
 
     async def destroy(self) -> None:
-        """Kill the process group and clear its folder. May be called again."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._frames.close()
-        await asyncio.to_thread(self._process.wait)
+        """End every process of it and clear its folder. May be called again."""
+        self._frames.close()  # its keeper ends all of them, those of other groups too
+        try:
+            await asyncio.to_thread(self._process.wait, DESTROY_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            await asyncio.to_thread(self._process.wait)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
 
@@ -229,16 +241,19 @@ def _log_mode(log: Path) -> str:
 
 
 def _spawn(
-    prefix: Path, profile: NumericProfile, control: socket.socket, folder: Path, output: int
+    deployment: Deployment, control: socket.socket, folder: Path, output: int
 ) -> subprocess.Popen[bytes]:
+    prefix = deployment.prefix
     variables = {
         "PATH": f"{prefix}/bin:/usr/bin:/bin",
         "HOME": str(folder),
         "TMPDIR": str(folder),
-        **profile.environment(),
+        **deployment.profile.environment(),
     }
-    # -B: nothing is written into the environment.
-    command = [f"{prefix}/bin/python", "-I", "-B", str(WORKER), "--control-fd", str(control.fileno())]
+    readable = (prefix, Path(worker.DIRECTORY), *(served.directory for served in deployment.models))
+    command = worker.command(
+        f"{prefix}/bin/python", control.fileno(), deployment.confinement.document(readable, folder)
+    )
     return subprocess.Popen(
         command,
         pass_fds=(control.fileno(),),
@@ -247,5 +262,6 @@ def _spawn(
         stderr=output,
         env=variables,
         cwd=folder,
-        start_new_session=True,  # a group of its own: killed whole, and deaf to the terminal's Ctrl-C
+        umask=0o077,
+        start_new_session=True,  # a group of its own: deaf to the terminal's Ctrl-C
     )

@@ -9,14 +9,17 @@ docs/reference/model-packages.md says what the worker expects of a model.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 DIRECTORY = str(Path(__file__).resolve().parent)
 
 
-def command(python: str, control_fd: int) -> list[str]:
-    """Return the arguments that start a zygote on an inherited socket.
+def command(python: str, control_fd: int, confine: dict[str, Any] | None = None) -> list[str]:
+    """Return the arguments that start a zygote on an inherited socket, confined as `confine.apply` says.
 
     `-I` keeps the caller's files and variables out, `-B` keeps `.pyc` files out of the prefix.
     """
-    return [python, "-I", "-B", DIRECTORY, "--control-fd", str(control_fd)]
+    more = [] if confine is None else ["--confine", json.dumps(confine)]
+    return [python, "-I", "-B", DIRECTORY, "--control-fd", str(control_fd), *more]

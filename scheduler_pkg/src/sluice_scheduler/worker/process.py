@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
+
+from . import kernel
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_NAME = 15
-_PR_SET_NO_NEW_PRIVS = 38
 
 
 class ThreadsError(Exception):
@@ -26,14 +26,10 @@ def quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
 
 
-def confine() -> None:
-    """Give up gaining privileges, for this process and every descendant."""
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-
-
 def die_with(parent: int) -> None:
     """Ask to be killed when the parent ends; ends at once if that has happened already."""
-    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    with contextlib.suppress(kernel.KernelError):  # the sockets' end still ends every process
+        kernel.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent:
         os._exit(1)
 
@@ -59,14 +55,3 @@ def check_single_thread() -> None:
         raise ThreadsError(
             f"loading started {count - 1} threads; a model may start threads in predict() only"
         )
-
-
-def _prctl(option: int, value: int) -> None:
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        import ctypes  # noqa: PLC0415 - a Python may be built without it
-    except ImportError:
-        return  # the sockets' end still ends every process
-    unsigned = ctypes.c_ulong
-    ctypes.CDLL(None).prctl(option, unsigned(value), unsigned(0), unsigned(0), unsigned(0))

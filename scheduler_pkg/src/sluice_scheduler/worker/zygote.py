@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
 import platform
 import selectors
@@ -14,7 +15,7 @@ import time
 import traceback
 from typing import Any
 
-from . import frames, instance, loading, process
+from . import confine, frames, instance, keeper, loading, process
 
 _MAX_TRACEBACK = 20_000  # characters
 
@@ -22,9 +23,10 @@ _MAX_TRACEBACK = 20_000  # characters
 class Zygote:
     """Does what the control socket says, reaps its children, and ends when the socket closes."""
 
-    def __init__(self, control: socket.socket) -> None:
-        """Speak over `control`."""
+    def __init__(self, control: socket.socket, confined: dict[str, Any] | None = None) -> None:
+        """Speak over `control`; `confined` is what holds of the process's confinement."""
         self._control = control
+        self._confined = confined
         self._children: dict[int, str] = {}
         self._models: dict[str, Any] | None = None
         self._torch: Any = None
@@ -105,6 +107,8 @@ class Zygote:
             "torch": version,
             "seconds": time.perf_counter() - start,
             "models": [{"name": name} for name in models],
+            "pid": os.getpid(),
+            "confinement": self._confined,
         }
         frames.send(self._control, loaded)
 
@@ -153,6 +157,7 @@ class Zygote:
             name = self._children.pop(pid, None)
             if name is not None:
                 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+                keeper.end(self._children)  # what it had started
                 gone = {"op": "exited", "instance": name, "pid": pid, "status": code}
                 frames.send(self._control, gone)
 
@@ -161,13 +166,16 @@ class Zygote:
             os.kill(pid, signal.SIGKILL)
         for pid in self._children:
             os.waitpid(pid, 0)
+        keeper.end()
 
 
 def main(arguments: list[str]) -> int:
     """Run a zygote on the socket that was inherited."""
     parser = argparse.ArgumentParser(prog="worker", description=__doc__)
     parser.add_argument("--control-fd", type=int, required=True, help="an inherited unix stream socket")
-    fd = parser.parse_args(arguments).control_fd
+    parser.add_argument("--confine", type=json.loads, help="what the processes may use; see `confine.apply`")
+    options = parser.parse_args(arguments)
+    fd = options.control_fd
     try:
         control = socket.socket(fileno=fd)
         control.set_inheritable(False)
@@ -175,12 +183,15 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"worker: descriptor {fd} is no socket: {error}\n")
         return 2
     process.quiet()
-    process.confine()
+    confine.drop_privileges()
+    keeper.part(control)
+    keeper.adopt()
     process.call("sluice-zygote")
+    confined = None if options.confine is None else confine.apply(options.confine)
     for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[key] = "1"  # libraries start their pools when imported; instances set torch's own number
     try:
-        Zygote(control).run()
+        Zygote(control, confined).run()
     except (BrokenPipeError, ConnectionResetError):
         return 0  # the daemon is gone
     except frames.FrameError as error:
