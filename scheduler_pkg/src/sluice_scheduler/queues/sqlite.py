@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -164,7 +165,7 @@ class SqliteQueue:
         """Take back jobs whose lease ran out."""
 
         def operation(db: sqlite3.Connection) -> tuple[Job, ...]:
-            due = db.execute(SQL["due"], {"now": now, "abandoned": abandoned}).fetchall()
+            due = db.execute(SQL["due"], {"now": math.inf if abandoned else now}).fetchall()
             return tuple(
                 end(
                     db,

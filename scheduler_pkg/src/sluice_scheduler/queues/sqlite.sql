@@ -48,7 +48,7 @@ ALTER TABLE task ADD COLUMN forgiven INTEGER NOT NULL DEFAULT 0;
 DROP INDEX task_waiting;
 
 -- name: since_4
-CREATE INDEX task_waiting ON task (lane, priority, rank, seq, cost) WHERE state = 'queued';
+CREATE INDEX task_waiting ON task (lane, priority, rank, seq, cost, state) WHERE state = 'queued';
 -- One range of that index for each priority, merged by whoever sorts by rank: a level that is not asked for costs nothing.
 CREATE VIEW waiting AS
 SELECT *, 1 AS level FROM task WHERE state = 'queued' AND priority = 1
@@ -117,8 +117,9 @@ RETURNING seq;
 -- name: put_input
 INSERT INTO task_input (seq, tensors) VALUES (:seq, :tensors);
 
+-- What sorts is among what is read, or SQLite would not merge.
 -- name: ahead
-SELECT seq, model, batch, rows, attempts FROM waiting
+SELECT seq, rank, model, batch, rows, attempts FROM waiting
 WHERE lane = :lane AND level <= :lowest ORDER BY rank, seq LIMIT :most;
 
 -- name: first
@@ -161,7 +162,7 @@ INSERT INTO task_receipt (seq, envelope) VALUES (:seq, :envelope);
 SELECT envelope FROM task_receipt WHERE seq = :seq;
 
 -- name: due
-SELECT * FROM task WHERE state = 'running' AND (:abandoned OR lease_until < :now) ORDER BY seq;
+SELECT * FROM task INDEXED BY task_leased WHERE state = 'running' AND lease_until < :now ORDER BY seq;
 
 -- name: get
 SELECT * FROM task WHERE id = :id;
