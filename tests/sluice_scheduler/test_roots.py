@@ -30,10 +30,10 @@ def test_what_a_daemon_serves_is_kept_also_while_it_is_stopped(start, tmp_path):
         assert daemon.answer("hello", environment=SERVED)["state"] == "succeeded"
     verdicts = collect(tmp_path / "p")
     for environment, prefix in places.items():
-        assert verdicts[prefix.name] == (True, f"root {rooted.name(state, environment)}")
+        assert verdicts[prefix.name] == (True, f"root {rooted.name(state, environment, 1)}")
     with start(*own) as daemon:
         daemon.wait_ready()
-        assert f"root {rooted.name(state, OTHER)} is dropped" in daemon.log()
+        assert f"root {rooted.name(state, OTHER, 1)} is dropped" in daemon.log()
         verdicts = collect(tmp_path / "p")
         assert verdicts[places[SERVED].name][0]
         assert not verdicts[places[OTHER].name][0]
@@ -45,9 +45,10 @@ def test_roots_of_other_daemons_and_people_are_left(tmp_path):
     folder, lock = tmp_path / "p" / "roots", Digest("0" * 64)
     mine, yours = tmp_path / "mine", tmp_path / "yours"
     long = "a" * 128
-    for name in (rooted.name(mine, "a"), rooted.name(mine, long), rooted.name(yours, "a"), "scheduler", "a"):
+    gone, kept = rooted.name(mine, "a", 1), rooted.name(mine, long, 10**9)
+    for name in (gone, kept, rooted.name(yours, "a", 1), "scheduler", "a"):
         roots.add(folder, name, lock)
-    assert rooted.name(mine, long) != rooted.name(mine, long[:-1] + "b")
-    assert rooted.drop_others(tmp_path / "p", mine, ("b", long)) == (rooted.name(mine, "a"),)
+    assert rooted.name(mine, long, 1) != rooted.name(mine, long[:-1] + "b", 1)
+    assert rooted.drop_others(tmp_path / "p", mine, {kept}) == (gone,)
     left = {root.name for root in roots.read(folder)}
-    assert left == {rooted.name(mine, long), rooted.name(yours, "a"), "scheduler", "a"}
+    assert left == {kept, rooted.name(yours, "a", 1), "scheduler", "a"}

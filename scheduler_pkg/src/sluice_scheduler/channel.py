@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Final
 
 import httpx
 
-from sluice.digest import Digest
+from sluice.digest import Digest, DigestError
 from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice_scheduler.errors import ChannelError
 
@@ -58,6 +59,68 @@ def fetch_lock(channel: str, environment: str) -> PublishedLock:
     # The address to remember is the one that gives this lock also when the environment has a newer one.
     kept = f"{url.rpartition('/')[0]}/{Digest.of(content)}.lock"
     return PublishedLock(environment, kept, content)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a channel had when it was last looked at."""
+
+    lock: Digest | None = None  # of the environment's newest lock
+    etag: str | None = None  # of what was answered
+    documents: bool = True  # whether the channel has a document of the environment beside its lock
+
+
+async def look(http: httpx.AsyncClient, channel: str, environment: str, seen: Seen, wait: int) -> Seen:
+    """Ask which lock is the newest; a channel that can wait answers when there is another, or after `wait` seconds.
+
+    Any other channel, a plain folder behind a web server included, answers at once: ask it again after a while.
+
+    Raises:
+        ChannelError: as `fetch_lock`.
+
+    """
+    url = lock_url(channel, environment)
+    if seen.documents:
+        document = url.rpartition("/")[0]
+        status, etag, content = await _asked(http, document, seen.etag, {"wait": wait})
+        if status == httpx.codes.NOT_MODIFIED:
+            return seen
+        if status == httpx.codes.OK and (lock := _named(content)):
+            return Seen(lock, etag)
+        seen = Seen(seen.lock, None, documents=False)
+    status, etag, content = await _asked(http, url, seen.etag, {})
+    if status == httpx.codes.NOT_MODIFIED:
+        return seen
+    if status != httpx.codes.OK:
+        raise ChannelError(f"the channel answers {status} at {url}")
+    return Seen(Digest.of(content), etag, documents=False)
+
+
+def _named(content: bytes) -> Digest | None:
+    """Read the newest lock's digest out of an environment's document, None where it is no such document."""
+    try:
+        document = json.loads(content)
+        return Digest(document["lock_sha256"])
+    except (ValueError, KeyError, TypeError, DigestError, RecursionError):
+        return None
+
+
+async def _asked(
+    http: httpx.AsyncClient, url: str, etag: str | None, query: dict[str, int]
+) -> tuple[int, str | None, bytes]:
+    headers = {"Accept": "application/json, */*"} | ({"If-None-Match": etag} if etag else {})
+    timeout = httpx.Timeout(30.0 + query.get("wait", 0), connect=10.0)
+    try:
+        async with http.stream("GET", url, params=query, headers=headers, timeout=timeout) as response:
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > MAX_LOCK:
+                    raise ChannelError(f"what is at {url} is larger than {MAX_LOCK} bytes")
+            return response.status_code, response.headers.get("ETag"), bytes(content)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        raise ChannelError(f"the channel does not answer at {url}: {reason}; is it running?") from None
 
 
 def fetch_lock_at(url: str, environment: str, mirrors: Mirrors = NO_MIRRORS) -> PublishedLock:

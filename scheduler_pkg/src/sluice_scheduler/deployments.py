@@ -63,7 +63,9 @@ def deploy(
 
     """
     path = keep(published, locks_folder)
-    packages = {package.id: package.sha256 for package in locks.read(path).on(current_platform())}
+    locked = locks.read(path).on(current_platform())
+    packages = {package.id: package.sha256 for package in locked}
+    sizes = [package.size for package in locked]
     realised = realise(path)
     if realised.lock != published.digest:
         raise DeploymentError(
@@ -79,6 +81,7 @@ def deploy(
         profile=profile,
         models=discover(realised.prefix, packages),
         max_batch=max_batch,
+        size=sum(size for size in sizes if size) if all(sizes) else None,
     )
 
 

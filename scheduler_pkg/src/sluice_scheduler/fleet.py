@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.errors import NotReadyError, RequestError, UnknownModelError
+from sluice_scheduler.serving import Serving
 from sluice_scheduler.supervisor import Supervisor
 from sluice_scheduler.trial import prove
 
@@ -20,6 +21,7 @@ class Member:
     environment: str
     doing: str = "waiting for its turn"
     supervisor: Supervisor | None = None
+    serving: Serving | None = None
     generation: int | None = None  # the number of what is served
     candidate: str | None = None  # what is being done to replace it
     refused: str | None = None  # why the latest candidate does not replace it

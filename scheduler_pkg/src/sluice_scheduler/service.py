@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -17,27 +16,28 @@ from sluice_scheduler import background, rooted
 from sluice_scheduler.api.app import create_app
 from sluice_scheduler.api_keys import ApiKeys
 from sluice_scheduler.channel import PublishedLock, fetch_lock
-from sluice_scheduler.deployments import Realise, deploy, realiser
+from sluice_scheduler.deployments import Realise, realiser
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.errors import DaemonError
 from sluice_scheduler.fleet import Fleet
+from sluice_scheduler.generations import Lineages
 from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.intake import Intake
 from sluice_scheduler.job import State
 from sluice_scheduler.keys import Keys
 from sluice_scheduler.listening import loopback
 from sluice_scheduler.loops import Loop
-from sluice_scheduler.narration import Narration
+from sluice_scheduler.making import Maker, RealiserFor
 from sluice_scheduler.observed import ObservedQueue
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer, identity
+from sluice_scheduler.rollout import Rollouts
 from sluice_scheduler.settings import Settings
+from sluice_scheduler.versions import VersionLog
+from sluice_scheduler.watching import Watcher
 
 log: Final = logging.getLogger(__name__)
-
-"""Makes the realiser of one environment, given its name and progress."""
-RealiserFor = Callable[[str, Progress], Realise]
 
 
 def _api_keys(settings: Settings) -> ApiKeys:
@@ -57,8 +57,6 @@ class Service:
         self.settings = settings
         self.happenings = Happenings()
         self.queue: JobQueue = ObservedQueue(queue, self.happenings)
-        self._realiser_for = realiser_for or self._realiser
-        self._profile = NumericProfile(threads=settings.threads, deterministic=settings.deterministic)
         self.keys = Keys(settings.state)
         self.api_keys = _api_keys(settings)
         self.fleet = Fleet(
@@ -72,6 +70,21 @@ class Service:
             Issuer(self.keys, identity()),
             task_seconds=settings.task_seconds,
             batch_wait=settings.batch_wait,
+        )
+        maker = Maker(
+            state=settings.state,
+            prefixes=settings.prefix_root,
+            realiser_for=realiser_for or self._realiser,
+            profile=NumericProfile(threads=settings.threads, deterministic=settings.deterministic),
+            max_batch=settings.max_batch,
+        )
+        self.rollouts = Rollouts(
+            self.fleet,
+            self.dispatcher,
+            maker,
+            lineages=Lineages(settings.state / "generations"),
+            versions=VersionLog(settings.state),
+            keep=settings.generations,
         )
         self.intake = Intake(self.fleet, self.queue, self.dispatcher, ageing=settings.ageing)
         self.app = create_app(
@@ -89,16 +102,23 @@ class Service:
         self.loops: list[Loop] = [
             Loop("housekeeping", self.dispatcher.keep_house),
         ]
+        if settings.watch_seconds:
+            watcher = Watcher(settings.channel, self.rollouts, poll=settings.watch_seconds)
+            self.loops += [Loop(f"watching {name}", partial(watcher.watch, name)) for name in settings.env]
 
     async def fetch_locks(self) -> list[PublishedLock]:
-        """Ask the channel for the lock of every environment.
+        """Ask the channel for the lock of every environment that has never been served.
 
         Raises:
             SluiceError: it does not answer, or has none.
 
         """
-        settings = self.settings
-        return [await background.run(partial(fetch_lock, settings.channel, name)) for name in settings.env]
+        return [
+            await self._fetch(name) for name in self.settings.env if not self.rollouts.lineage(name).current
+        ]
+
+    async def _fetch(self, environment: str) -> PublishedLock:
+        return await background.run(partial(fetch_lock, self.settings.channel, environment))
 
     async def recover(self) -> None:
         """Take back what a daemon that was killed had leased: no other can hold a lease of this queue."""
@@ -118,26 +138,14 @@ class Service:
             SluiceError: one of them does not come up.
 
         """
-        for lock in published:
-            member = self.fleet.members[lock.environment]
+        self.rollouts.versions.open(now=time.time())
+        fetched = {lock.environment: lock for lock in published}
 
-            def remember(text: str, member_doing: Callable[[str], None] = member.now_doing) -> None:
-                member_doing(f"being realised: {text}")
+        async def fetch(name: str) -> PublishedLock:
+            return fetched[name] if name in fetched else await self._fetch(name)
 
-            log.info("%s: lock %s, realising", lock.environment, lock.digest.short)
-            began = time.monotonic()
-            making = partial(
-                deploy,
-                lock,
-                locks_folder=self.settings.state / "locks",
-                realise=self._realiser_for(lock.environment, Narration(lock.environment, remember)),
-                profile=self._profile,
-                max_batch=self.settings.max_batch,
-            )
-            deployment = await background.run(making)
-            self.dispatcher.serve(await self.fleet.start(deployment))
-            names = ", ".join(f"{model.name} {model.model.version}" for model in deployment.models)
-            log.info("%s: up after %.1f s: %s", lock.environment, time.monotonic() - began, names)
+        for name in self.settings.env:
+            await self.rollouts.begin(name, partial(fetch, name))
 
     async def drain(self) -> None:
         """Start no more tasks and wait for those that run."""
@@ -146,21 +154,21 @@ class Service:
 
     async def stop(self) -> None:
         """Kill every process."""
+        await self.rollouts.stop()
         await self.fleet.stop()
 
     def _drop_roots(self) -> None:
         settings = self.settings
+        kept = {
+            rooted.name(settings.state, name, generation.number)
+            for name in settings.env
+            for generation in self.rollouts.lineage(name).kept
+        }
         try:
-            for gone in rooted.drop_others(settings.prefix_root, settings.state, settings.env):
+            for gone in rooted.drop_others(settings.prefix_root, settings.state, kept):
                 log.info("root %s is dropped: its environment is not served any more", gone)
         except OSError as error:
             log.warning("a root of an environment that is not served any more stays: %s", error)
 
-    def _realiser(self, environment: str, progress: Progress) -> Realise:
-        settings = self.settings
-        return realiser(
-            settings.prefix_root,
-            progress,
-            root=rooted.name(settings.state, environment),
-            mirrors=CoreSettings.load().mirrors,
-        )
+    def _realiser(self, root: str, progress: Progress) -> Realise:
+        return realiser(self.settings.prefix_root, progress, root=root, mirrors=CoreSettings.load().mirrors)

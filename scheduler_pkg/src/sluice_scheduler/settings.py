@@ -24,6 +24,8 @@ DEFAULT_PORT: Final = 8720
 DEFAULT_REQUEST_BYTES: Final = 8 << 20
 DEFAULT_TASK_SECONDS: Final = 600.0
 DEFAULT_DRAIN_SECONDS: Final = 600.0
+DEFAULT_WATCH_SECONDS: Final = 30.0
+DEFAULT_GENERATIONS: Final = 5
 MEMORY: Final = "memory"  # the queues that are no address
 SQLITE: Final = "sqlite"
 MAX_INSTANCES: Final = 256
@@ -142,6 +144,19 @@ class Settings:
         help="Seconds that a task waits for others to run with when the worker was idle.",
         least=0,
         most=60,
+    )
+    watch_seconds: float = setting(
+        DEFAULT_WATCH_SECONDS,
+        help="Seconds after which a channel that cannot tell of newer locks by itself is asked again; 0: newer locks "
+        "are deployed by `sluice scheduler deploy` only.",
+        least=0,
+        most=86_400,
+    )
+    generations: int = setting(
+        DEFAULT_GENERATIONS,
+        help="Generations of each environment whose prefixes are kept, to roll back to.",
+        least=1,
+        most=100,
     )
     max_request_bytes: int = setting(
         DEFAULT_REQUEST_BYTES, help="The largest request taken.", least=1, most=1 << 30

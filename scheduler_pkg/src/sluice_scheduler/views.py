@@ -112,6 +112,7 @@ def models(deployment: Deployment) -> list[dict[str, Any]]:
 def environment(member: Member) -> dict[str, Any]:
     """Show one environment of the fleet."""
     shown: dict[str, Any] = {"name": member.environment, "state": member.state, "ready": member.up}
+    shown |= {"generation": member.generation, "candidate": member.candidate, "refused": member.refused}
     if deployment := member.deployment:
         shown |= {
             "lock": deployment.lock.hex,
