@@ -8,7 +8,7 @@ from typing import Final
 
 from sluice.testing import File, TinyPackage
 
-NAME: Final = "bench-noop-py311-cpu"
+NAME: Final = "bench-noop-pt213-cpu"
 WIDTH: Final = 4  # numbers of a row
 _FOLDER: Final = "share/sluice/models/noop"
 _TOML: Final = b"""
@@ -35,7 +35,7 @@ class Noop:
 def load(directory):
     return Noop()
 """
-_SPEC: Final = f"name: {NAME}\nchannels:\n  - main\ndependencies:\n  - python 3.11.*\n  - noop\n"
+_SPEC: Final = f"name: {NAME}\nchannels:\n  - main\ndependencies:\n  - python 3.11.*\n  - pytorch 2.13.* cpu_*\n  - noop\n"
 PACKAGE: Final = TinyPackage(
     "noop",
     depends=["python"],

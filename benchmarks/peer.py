@@ -197,7 +197,7 @@ PEERS: Final = (
     ),
     Peer(
         "torchserve",
-        ("torchserve==0.12.0", "torch-model-archiver==0.12.0", "setuptools<70", "pyyaml", "psutil", "captum"),
+        ("torchserve==0.12.0", "torch-model-archiver==0.12.0", "setuptools<81", "pyyaml", "psutil", "captum"),
         lambda python, _, folder: [
             _tool(python, "torchserve"), "--foreground", "--start", "--model-store", str(folder / "store"),
             "--models", "peer=peer.mar", "--ts-config", str(folder / "config.properties"),
