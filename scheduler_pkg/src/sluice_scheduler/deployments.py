@@ -9,17 +9,21 @@ from typing import Final
 
 from sluice import lock as locks
 from sluice import verify as verification
-from sluice.digest import Digest
+from sluice.lock import LockedPackage
 from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice.package import PackageId
 from sluice.progress import Progress, Silent
 from sluice.realise import PrefixStore, Realised, current_platform, realise
 from sluice_scheduler import model
 from sluice_scheduler.channel import PublishedLock
+from sluice_scheduler.confinement import Confinement
 from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.errors import DeploymentError, PrefixDiffersError
 from sluice_scheduler.profile import NumericProfile
+from sluice_scheduler.trust import Trust
 
+NO_NETWORK: Final = Confinement()
+SAFE_ONLY: Final = Trust()
 MAX_RECORD: Final = 64 << 20  # bytes of one conda-meta record
 """Makes the prefix of a lock file, or finds it made."""
 Realise = Callable[[Path], Realised]
@@ -55,16 +59,19 @@ def deploy(
     realise: Realise,
     profile: NumericProfile,
     max_batch: int | None = None,
+    confinement: Confinement = NO_NETWORK,
+    trust: Trust = SAFE_ONLY,
 ) -> Deployment:
     """Make a channel's lock ready to be served. Blocks for as long as realising takes.
 
     Raises:
-        SluiceError: the lock is none, a package is missing or broken, the prefix differs, a model is malformed.
+        SluiceError: the lock is none, a package is missing or broken, the prefix differs, a model is malformed or has
+            files that are not trusted.
 
     """
     path = keep(published, locks_folder)
     locked = locks.read(path).on(current_platform())
-    packages = {package.id: package.sha256 for package in locked}
+    packages = {package.id: package for package in locked}
     sizes = [package.size for package in locked]
     realised = realise(path)
     if realised.lock != published.digest:
@@ -79,8 +86,9 @@ def deploy(
         lock=published.digest,
         tree=realised.tree,
         profile=profile,
-        models=discover(realised.prefix, packages),
+        models=discover(realised.prefix, packages, trust),
         max_batch=max_batch,
+        confinement=confinement,
         size=sum(size for size in sizes if size) if all(sizes) else None,
     )
 
@@ -95,11 +103,13 @@ def keep(published: PublishedLock, folder: Path) -> Path:
     return path
 
 
-def discover(prefix: Path, packages: Mapping[PackageId, Digest]) -> tuple[ServedModel, ...]:
+def discover(
+    prefix: Path, packages: Mapping[PackageId, LockedPackage], trust: Trust = SAFE_ONLY
+) -> tuple[ServedModel, ...]:
     """Find the models of a prefix and the locked package each came with.
 
     Raises:
-        DeploymentError: there is no model, or one that no package of the lock brought.
+        DeploymentError: there is no model, or one that no package of the lock brought, or that is not trusted.
         SluiceError: a model's description is malformed.
 
     """
@@ -116,7 +126,9 @@ def discover(prefix: Path, packages: Mapping[PackageId, Digest]) -> tuple[Served
             raise DeploymentError(
                 f"no package of the lock brought the model {one.name} into {prefix}; realise the environment again"
             )
-        found.append(ServedModel(one.name, one.directory, one, package.filename, packages[package]))
+        locked = packages[package]
+        trust.check(one.name, one.directory, locked.url)
+        found.append(ServedModel(one.name, one.directory, one, package.filename, locked.sha256))
     return tuple(found)
 
 

@@ -13,12 +13,14 @@ from sluice.progress import Progress
 from sluice.realise import PrefixStore
 from sluice_scheduler import rooted
 from sluice_scheduler.channel import PublishedLock
+from sluice_scheduler.confinement import Confinement
 from sluice_scheduler.deployment import Deployment
-from sluice_scheduler.deployments import Realise, deploy
+from sluice_scheduler.deployments import SAFE_ONLY, Realise, deploy
 from sluice_scheduler.errors import DeploymentError
 from sluice_scheduler.generations import Generation
 from sluice_scheduler.narration import Narration
 from sluice_scheduler.profile import NumericProfile
+from sluice_scheduler.trust import Trust
 
 log: Final = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ class Maker:
     realiser_for: RealiserFor
     profile: NumericProfile
     max_batch: int | None = None
+    trust: Trust = SAFE_ONLY
+    network: frozenset[str] = frozenset()  # environments that may use it
+    memory_bytes: int | None = None  # of one process
 
     def make(self, published: PublishedLock, number: int, doing: Callable[[str], None]) -> Deployment:
         """Realise and verify a lock; its prefix is kept from being collected. Blocks.
@@ -52,6 +57,8 @@ class Maker:
             realise=self.realiser_for(rooted.name(self.state, environment, number), progress),
             profile=self.profile,
             max_batch=self.max_batch,
+            confinement=Confinement(environment in self.network, self.memory_bytes),
+            trust=self.trust,
         )
 
     def kept(self, environment: str, generation: Generation) -> PublishedLock:

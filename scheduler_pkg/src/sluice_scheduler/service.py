@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from sluice.errors import SluiceError
 from sluice.progress import Progress
 from sluice.settings import Settings as CoreSettings
 from sluice_scheduler import background, rooted
+from sluice_scheduler.annals import Annals
 from sluice_scheduler.api.app import create_app
 from sluice_scheduler.api_keys import ApiKeys
 from sluice_scheduler.channel import PublishedLock, fetch_lock
 from sluice_scheduler.deployments import Realise, realiser
 from sluice_scheduler.dispatcher import Dispatcher
-from sluice_scheduler.errors import DaemonError
+from sluice_scheduler.errors import DaemonError, ReloadError
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.generations import Lineages
 from sluice_scheduler.happenings import Happenings
@@ -26,14 +29,18 @@ from sluice_scheduler.intake import Intake
 from sluice_scheduler.job import State
 from sluice_scheduler.keys import Keys
 from sluice_scheduler.listening import loopback
-from sluice_scheduler.loops import Loop
+from sluice_scheduler.loops import Loop, Loops
 from sluice_scheduler.making import Maker, RealiserFor
+from sluice_scheduler.notify import Notifier
 from sluice_scheduler.observed import ObservedQueue
+from sluice_scheduler.orders import Orders
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer, identity
+from sluice_scheduler.reload import Apply, Change, Reloader
 from sluice_scheduler.rollout import Rollouts
 from sluice_scheduler.settings import Settings
+from sluice_scheduler.trust import Trust
 from sluice_scheduler.versions import VersionLog
 from sluice_scheduler.watching import Watcher
 
@@ -50,11 +57,26 @@ def _api_keys(settings: Settings) -> ApiKeys:
     return found
 
 
+def _watching(environment: str) -> str:
+    return f"watching {environment}"
+
+
 class Service:
     """The parts, wired: the application answers, the loops run beside it."""
 
-    def __init__(self, settings: Settings, queue: JobQueue, realiser_for: RealiserFor | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        queue: JobQueue,
+        reread: Callable[[], Settings],
+        notifier: Notifier,
+        realiser_for: RealiserFor | None = None,
+    ) -> None:
+        """Put the parts together; `reread` gives the settings as they are configured by then."""
         self.settings = settings
+        self.notifier = notifier
+        self._up = False  # whether what was served from the start has come up
+        self._reloader = Reloader(settings, reread, self._prepare)
         self.happenings = Happenings()
         self.queue: JobQueue = ObservedQueue(queue, self.happenings)
         self.keys = Keys(settings.state)
@@ -77,34 +99,37 @@ class Service:
             realiser_for=realiser_for or self._realiser,
             profile=NumericProfile(threads=settings.threads, deterministic=settings.deterministic),
             max_batch=settings.max_batch,
+            trust=Trust(settings.trusted_channels, frozenset(settings.allow_pickles)),
+            network=frozenset(settings.network),
+            memory_bytes=settings.memory_bytes,
         )
         self.rollouts = Rollouts(
             self.fleet,
             self.dispatcher,
             maker,
-            lineages=Lineages(settings.state / "generations"),
-            versions=VersionLog(settings.state),
+            Annals(Lineages(settings.state / "generations"), VersionLog(settings.state)),
             keep=settings.generations,
         )
+        self.orders = Orders(self.fleet, self.rollouts, maker, self._fetch)
         self.intake = Intake(self.fleet, self.queue, self.dispatcher, ageing=settings.ageing)
         self.app = create_app(
             fleet=self.fleet,
             queue=self.queue,
             dispatcher=self.dispatcher,
             intake=self.intake,
+            orders=self.orders,
+            versions=self.rollouts.annals.versions,
             happenings=self.happenings,
             keys=self.keys,
             api_keys=self.api_keys,
             everybody=settings.open,
+            reload=self.reload,
             ageing=settings.ageing,
-            max_request_bytes=settings.max_request_bytes,
+            max_request_bytes=lambda: self.settings.max_request_bytes,
         )
-        self.loops: list[Loop] = [
-            Loop("housekeeping", self.dispatcher.keep_house),
-        ]
-        if settings.watch_seconds:
-            watcher = Watcher(settings.channel, self.rollouts, poll=settings.watch_seconds)
-            self.loops += [Loop(f"watching {name}", partial(watcher.watch, name)) for name in settings.env]
+        self.loops = Loops(Loop("housekeeping", self.dispatcher.keep_house))
+        for name in settings.env:
+            self._watch(name)
 
     async def fetch_locks(self) -> list[PublishedLock]:
         """Ask the channel for the lock of every environment that has never been served.
@@ -114,11 +139,83 @@ class Service:
 
         """
         return [
-            await self._fetch(name) for name in self.settings.env if not self.rollouts.lineage(name).current
+            await self._fetch(name)
+            for name in self.settings.env
+            if not self.rollouts.annals.lineage(name).current
         ]
 
     async def _fetch(self, environment: str) -> PublishedLock:
         return await background.run(partial(fetch_lock, self.settings.channel, environment))
+
+    def _watch(self, environment: str) -> None:
+        if self.settings.watch_seconds:
+            watcher = Watcher(self.settings.channel, self.rollouts, poll=self.settings.watch_seconds)
+            self.loops.add(Loop(_watching(environment), partial(watcher.watch, environment)))
+
+    async def status(self) -> str:
+        """Say in a few words how it is; asks the queue.
+
+        Raises:
+            QueueError: it does not answer.
+
+        """
+        waiting = sum((await self.queue.depths()).values())
+        doing = [
+            f"{member.environment} is {member.state}"
+            for member in self.fleet.members.values()
+            if not member.up
+        ]
+        if self.dispatcher.draining:
+            doing = ["finishing the running tasks"]
+        return f"{'; '.join(doing) or 'ready'}; {waiting} tasks wait"
+
+    async def reload(self) -> tuple[str, ...]:
+        """Read the configuration again and apply it; returns the names of the settings that changed.
+
+        Raises:
+            SluiceError: it is wrong, or cannot be applied while the scheduler runs; nothing was changed.
+
+        """
+        self.notifier.reloading()
+        try:
+            return await self._reloader.reload()
+        finally:
+            self.notifier.ready(await self.status())
+
+    async def _prepare(self, change: Change) -> Apply:
+        if not self._up:
+            raise ReloadError(
+                "the scheduler is still coming up; reload once it is ready. Nothing was changed"
+            )
+        if busy := [name for name in change.removed if self.fleet.members[name].candidate]:
+            raise ReloadError(f"{busy[0]} is being rolled out; reload once that is over. Nothing was changed")
+        self.api_keys.reload()  # what no setting names is read again too
+        for name in change.added:
+            await self._fetch(name)  # the channel has it
+        return self._apply
+
+    async def _bring_up_later(self, environment: str) -> None:
+        try:
+            await self.rollouts.begin(environment, partial(self._fetch, environment))
+        except (SluiceError, OSError) as error:
+            self.fleet.members[environment].now_doing(f"not up: {error}")
+            raise
+
+    def _apply(self, change: Change) -> None:
+        self.settings = change.new
+        self.dispatcher.limit(task_seconds=change.new.task_seconds)
+        for name in change.added:
+            self.fleet.join(name)
+            self.rollouts.join(name)
+            self.loops.add(Loop(f"bringing up {name}", partial(self._bring_up_later, name)))
+            self._watch(name)
+        for name in change.removed:
+            self.loops.drop(f"bringing up {name}")
+            self.loops.drop(_watching(name))
+            self.rollouts.leave(name)
+            self.fleet.leave(name)
+        if change.removed:
+            self._drop_roots()
 
     async def recover(self) -> None:
         """Take back what a daemon that was killed had leased: no other can hold a lease of this queue."""
@@ -138,7 +235,7 @@ class Service:
             SluiceError: one of them does not come up.
 
         """
-        self.rollouts.versions.open(now=time.time())
+        self.rollouts.annals.versions.open(now=time.time())
         fetched = {lock.environment: lock for lock in published}
 
         async def fetch(name: str) -> PublishedLock:
@@ -146,6 +243,7 @@ class Service:
 
         for name in self.settings.env:
             await self.rollouts.begin(name, partial(fetch, name))
+        self._up = True
 
     async def drain(self) -> None:
         """Start no more tasks and wait for those that run."""
@@ -162,7 +260,7 @@ class Service:
         kept = {
             rooted.name(settings.state, name, generation.number)
             for name in settings.env
-            for generation in self.rollouts.lineage(name).kept
+            for generation in self.rollouts.annals.lineage(name).kept
         }
         try:
             for gone in rooted.drop_others(settings.prefix_root, settings.state, kept):

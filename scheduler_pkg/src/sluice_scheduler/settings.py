@@ -15,9 +15,11 @@ from typing import Any, Final
 
 from sluice_scheduler import policy
 from sluice_scheduler.batching import MAX_BUCKET, power_of_two
+from sluice_scheduler.confinement import LEAST_MEMORY, MOST_MEMORY
 from sluice_scheduler.declared import Setting, setting, settings_of
 from sluice_scheduler.errors import SettingsError
 from sluice_scheduler.queues.redis_address import RedisAddress
+from sluice_scheduler.trust import Trust
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8720
@@ -129,7 +131,7 @@ class Settings:
         most=1e9,
     )
     task_seconds: float = setting(
-        DEFAULT_TASK_SECONDS, help="A task that runs longer is stopped.", least=0.001, most=1e9
+        DEFAULT_TASK_SECONDS, help="A task that runs longer is stopped.", least=0.001, most=1e9, reload=True
     )
     max_batch: int | None = setting(
         None,
@@ -145,6 +147,30 @@ class Settings:
         least=0,
         most=60,
     )
+    memory_bytes: int | None = setting(
+        None,
+        help="Bytes of private memory that one worker process may have, its weights included; one that wants more "
+        "is ended.",
+        absent="no limit",
+        example=4 << 30,
+        least=LEAST_MEMORY,
+        most=MOST_MEMORY,
+    )
+    network: tuple[str, ...] = setting(
+        (), help="An environment whose processes may use the network; may be repeated.", example=("name",)
+    )
+    trusted_channels: tuple[str, ...] = setting(
+        (),
+        help="A channel's URL whose packages may bring TorchScript and .pt2 programs; may be repeated.",
+        example=("http://127.0.0.1:8710/main",),
+        check=Trust,
+    )
+    allow_pickles: tuple[str, ...] = setting(
+        (),
+        help="The sha256 of a pickle that models may load, though it runs code; may be repeated.",
+        example=("0" * 64,),
+        check=lambda digests: Trust(pickles=frozenset(digests)),
+    )
     watch_seconds: float = setting(
         DEFAULT_WATCH_SECONDS,
         help="Seconds after which a channel that cannot tell of newer locks by itself is asked again; 0: newer locks "
@@ -159,7 +185,7 @@ class Settings:
         most=100,
     )
     max_request_bytes: int = setting(
-        DEFAULT_REQUEST_BYTES, help="The largest request taken.", least=1, most=1 << 30
+        DEFAULT_REQUEST_BYTES, help="The largest request taken, in bytes.", least=1, most=1 << 30, reload=True
     )
     drain_seconds: float = setting(
         DEFAULT_DRAIN_SECONDS,

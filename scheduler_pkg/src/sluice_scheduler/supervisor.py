@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sluice_scheduler import lifecycle
+from sluice_scheduler.confinement import Confined
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.errors import WorkerError
 from sluice_scheduler.lifecycle import (
@@ -45,6 +46,11 @@ class Supervisor:
         self._instances: dict[str, Instance] = {}
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def confined(self) -> Confined | None:
+        """What holds of the confinement of its processes, while they are there."""
+        return self._zygote.confined if self._zygote else None
 
     async def start(self) -> None:
         """Bring the deployment up.

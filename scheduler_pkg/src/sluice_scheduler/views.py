@@ -122,6 +122,8 @@ def environment(member: Member) -> dict[str, Any]:
             "prefix": str(deployment.prefix),
             "models": [served.name for served in deployment.models],
         }
+    if member.supervisor and (confined := member.supervisor.confined):
+        shown["confinement"] = confined.view()
     return shown
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.errors import WorkerError
 from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.wire import FrameSocket, encode
+
+log: Final = logging.getLogger(__name__)
 
 LOAD_SECONDS: Final = 600.0
 FORK_SECONDS: Final = 60.0
@@ -151,6 +154,8 @@ class Zygote:
         except BaseException:
             await zygote.destroy()
             raise
+        for refused in zygote.confined.refused if zygote.confined else ():
+            log.warning("%s: its workers are less confined: %s", deployment.environment, refused)
         return zygote
 
     async def _load(self, deployment: Deployment) -> None:
