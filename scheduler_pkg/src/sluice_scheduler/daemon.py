@@ -1,7 +1,8 @@
-"""The process around a service: its state folder, its address, and the signals that end it.
+"""The process around a service: its state folder, its address, its signals, and the service manager.
 
 SIGTERM or SIGINT: no more tasks are taken or started, the running ones finish, the queued ones stay in the
-queue. A second one ends at once; a task that was running then is run again by the next daemon.
+queue. A second one, or `drain_seconds` after the first, ends at once; a task that was running then is run again by the
+next daemon. SIGHUP: the configuration is read again.
 """
 
 from __future__ import annotations
@@ -13,30 +14,48 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sluice import atomic
-from sluice_scheduler import loops, runfile
+from sluice.errors import SluiceError
+from sluice_scheduler import runfile
 from sluice_scheduler.channel import PublishedLock
 from sluice_scheduler.errors import DaemonError
 from sluice_scheduler.listening import Server, address, listen
+from sluice_scheduler.loops import Loop
+from sluice_scheduler.notify import Notifier
 from sluice_scheduler.queues.opening import open_queue
 from sluice_scheduler.service import Service
-from sluice_scheduler.settings import Settings
+from sluice_scheduler.settings import Source
+from sluice_scheduler.vigil import keep_vigil
 
 log: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LOCK: Final = "lock"
+KEPT: Final = "locks"  # a folder that every scheduler has made in its state folder
+
 
 class Daemon:
     """One scheduler over one state folder."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, source: Source, notifier: Notifier | None = None) -> None:
+        """Read the settings.
+
+        Raises:
+            SettingsError: one is missing or wrong.
+
+        """
+        self._source = source
+        self._settings = source.load()
+        self._notifier = notifier or Notifier({})
+        self._reloading: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
 
@@ -53,7 +72,7 @@ class Daemon:
                 asyncio.get_running_loop().add_signal_handler(number, self._signalled)
             queue = await open_queue(self._settings)
             try:
-                service = Service(self._settings, queue)
+                service = Service(self._settings, queue, self._source.load, self._notifier)
                 published = await self._unless_stopped(service.fetch_locks())
                 if published is not None:
                     await self._serve(service, published, sock)
@@ -76,7 +95,10 @@ class Daemon:
         await service.recover()
         server = Server(service.app)
         serving = asyncio.create_task(server.serve(sockets=[sock]))
-        keeping = asyncio.create_task(loops.keep_all(service.loops))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up, service)
+        vigil = Loop("the vigil", partial(keep_vigil, self._notifier, service.status))
+        service.loops.add(vigil)
+        keeping = asyncio.create_task(service.loops.run())
         stopping = asyncio.create_task(self._stopping.wait())
         raising = asyncio.create_task(self._bring_up(service, published, address(sock)))
         watched = {serving, keeping, stopping, raising}
@@ -99,15 +121,22 @@ class Daemon:
         runfile.RunFile(url, os.getpid()).write(self._settings.state)
         log.info("listening at %s", url)
         await service.bring_up(published)
+        self._notifier.ready(await service.status())
         sys.stdout.write(f"ready {url}\n")
         sys.stdout.flush()
 
     async def _drain(self, service: Service) -> None:
         log.info("stopping: finishing the running tasks; a second signal ends them")
+        self._notifier.stopping("finishing the running tasks")
+        seconds = service.settings.drain_seconds
         draining = asyncio.create_task(service.drain())
         hurrying = asyncio.create_task(self._hurrying.wait())
         try:
-            await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                (draining, hurrying), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                log.warning("the running tasks did not finish in %g s and are ended", seconds)
         finally:
             hurrying.cancel()
             draining.cancel()
@@ -116,16 +145,28 @@ class Daemon:
     def _signalled(self) -> None:
         (self._hurrying if self._stopping.is_set() else self._stopping).set()
 
+    def _hung_up(self, service: Service) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(_reload(service))
+
+
+async def _reload(service: Service) -> None:
+    try:
+        await service.reload()
+    except SluiceError as error:
+        log.error("reload: %s", error)  # noqa: TRY400 - the line says it all
+
 
 @contextlib.contextmanager
 def _state_folder(state: Path) -> Iterator[None]:
     """Hold the state folder alone, with what it needs inside."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with atomic.exclusive(state / "lock", wait=False):
+        with atomic.exclusive(state / LOCK, wait=False):
+            _make_private(state)
             shutil.rmtree(state / "tmp", ignore_errors=True)  # of a daemon that was killed
-            for name in ("tmp", "logs", "locks"):
-                (state / name).mkdir(exist_ok=True)
+            for name in ("tmp", "logs", KEPT):
+                (state / name).mkdir(mode=0o700, exist_ok=True)
             yield
     except BlockingIOError:
         raise DaemonError(
@@ -133,3 +174,13 @@ def _state_folder(state: Path) -> Iterator[None]:
         ) from None
     except (NotADirectoryError, FileExistsError, PermissionError) as error:
         raise DaemonError(f"cannot use the state folder {state}: {error.strerror}") from None
+
+
+def _make_private(state: Path) -> None:
+    """Close a folder that was there before to other users, if it is a scheduler's."""
+    if not state.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return
+    if (state / KEPT).exists() or {path.name for path in state.iterdir()} <= {LOCK}:
+        state.chmod(0o700)
+    else:
+        log.warning("%s is open to other users and has files of others in it; `chmod 700` it", state)

@@ -66,6 +66,10 @@ class Dispatcher:
         """Those who wait for tasks."""
         return self._runner.followers
 
+    def limit(self, *, task_seconds: float) -> None:
+        """Change how long a task may run, from the next one on."""
+        self._runner.task_seconds = task_seconds
+
     def serve(self, supervisor: Supervisor) -> Serving:
         """Begin to serve a deployment's lane, one loop for every slot; until its `drain` or this one's."""
         lane = self._lanes[supervisor.deployment.environment]

@@ -62,6 +62,14 @@ class Fleet:
         """Whether every environment can answer."""
         return all(member.up for member in self.members.values())
 
+    def join(self, environment: str) -> None:
+        """Add an environment; nothing of it is served yet."""
+        self.members[environment] = Member(environment)
+
+    def leave(self, environment: str) -> None:
+        """Take an environment away: it is unknown from now on. Its processes are the caller's."""
+        del self.members[environment]
+
     async def start(self, deployment: Deployment) -> Supervisor:
         """Start a deployment's processes and have its models prove themselves.
 

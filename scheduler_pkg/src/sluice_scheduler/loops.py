@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,17 +58,50 @@ async def keep(
             return
 
 
-async def keep_all(loops: Iterable[Loop]) -> None:
-    """Run loops beside each other until all are over or cancelled.
+class Loops:
+    """Loops that run beside each other, and may come and go meanwhile."""
 
-    Raises:
-        Exception: what a vital one raised; the others are cancelled then.
+    def __init__(self, *loops: Loop) -> None:
+        self._waiting = list(loops)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failed: asyncio.Future[None] | None = None  # while they run
 
-    """
-    tasks = [asyncio.create_task(keep(loop), name=loop.name) for loop in loops]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
+    def add(self, loop: Loop) -> None:
+        """Run one more, from now on or from the beginning."""
+        if self._failed is None:
+            self._waiting.append(loop)
+        else:
+            self._start(loop, self._failed)
+
+    def drop(self, name: str) -> None:
+        """End one, if it is there."""
+        self._waiting = [loop for loop in self._waiting if loop.name != name]
+        if task := self._tasks.pop(name, None):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def run(self) -> None:
+        """Run them until cancelled.
+
+        Raises:
+            Exception: what a vital one raised; the others are cancelled then.
+
+        """
+        self._failed = asyncio.get_running_loop().create_future()
+        for loop in self._waiting:
+            self._start(loop, self._failed)
+        try:
+            await self._failed
+        finally:
+            tasks = [*self._tasks.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, loop: Loop, failed: asyncio.Future[None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) and not failed.done():
+                failed.set_exception(error)
+
+        task = asyncio.create_task(keep(loop), name=loop.name)
+        self._tasks[loop.name] = task
+        task.add_done_callback(ended)

@@ -14,6 +14,7 @@ from typing import Final
 
 from sluice_scheduler import payload, tensors
 from sluice_scheduler.batching import Bucket
+from sluice_scheduler.breaker import Cause
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.ending import Ending, Followers
 from sluice_scheduler.errors import LeaseLostError, SchedulerError, WorkerError
@@ -63,7 +64,7 @@ class Runner:
         self._issuer = issuer
         self._gate = gate
         self._requeued = requeued  # told the lane
-        self._task_seconds = task_seconds
+        self.task_seconds = task_seconds
         self._now = now
         self.statistics = Statistics()
         self.followers = Followers()
@@ -140,14 +141,15 @@ class Runner:
         try:
             bucket = supervisor.deployment.bucket(model)
             requests = [(job.id, job.inputs or b"") for job in jobs]
-            async with asyncio.timeout(self._task_seconds):
+            async with asyncio.timeout(self.task_seconds):
                 answers = await instance.run(model, requests, bucket)
         except TimeoutError:
             instance.kill()
-            told = f"ran longer than {self._task_seconds:g} s and was stopped"
+            supervisor.ended(instance, Cause.TIMEOUT)
+            told = f"ran longer than {self.task_seconds:g} s and was stopped"
             return [Outcome(job, Answer(error=told), lost=len(jobs) > 1) for job in jobs]
         except WorkerError as error:
-            supervisor.ended(instance)
+            await supervisor.lost(instance)
             return [
                 Outcome(job, Answer(error=f"{error}, {job.attempts} times; the task was given up"), lost=True)
                 for job in jobs

@@ -206,7 +206,6 @@ class Service:
         self.dispatcher.limit(task_seconds=change.new.task_seconds)
         for name in change.added:
             self.fleet.join(name)
-            self.rollouts.join(name)
             self.loops.add(Loop(f"bringing up {name}", partial(self._bring_up_later, name)))
             self._watch(name)
         for name in change.removed:

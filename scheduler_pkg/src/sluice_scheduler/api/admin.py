@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
@@ -13,10 +15,21 @@ from sluice_scheduler.queue import JobQueue
 
 
 def build_router(
-    fleet: Fleet, queue: JobQueue, dispatcher: Dispatcher, keys: Keys, *, ageing: float
+    fleet: Fleet,
+    queue: JobQueue,
+    dispatcher: Dispatcher,
+    keys: Keys,
+    *,
+    ageing: float,
+    reload: Callable[[], Awaitable[tuple[str, ...]]],
 ) -> APIRouter:
     """Make the routes that look at the scheduler itself."""
     router = APIRouter(tags=["admin"])
+
+    @router.post("/v1/reload")
+    async def read_again() -> JSONResponse:
+        """Read the configuration again and apply all of it or nothing; names the settings that changed."""
+        return JSONResponse({"changed": await reload()})
 
     @router.get("/v1/models")
     async def models() -> JSONResponse:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from fastapi import FastAPI
 
-from sluice_scheduler.api import admin, events, infer, oip, problems, tasks
+from sluice_scheduler.api import admin, deployments, events, infer, oip, problems, tasks
 from sluice_scheduler.api.headers import SecurityHeaders
 from sluice_scheduler.api.identity import Identified
 from sluice_scheduler.api_keys import ApiKeys
@@ -13,7 +15,9 @@ from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.intake import Intake
 from sluice_scheduler.keys import Keys
+from sluice_scheduler.orders import Orders
 from sluice_scheduler.queue import JobQueue
+from sluice_scheduler.versions import VersionLog
 
 
 def create_app(
@@ -22,12 +26,15 @@ def create_app(
     queue: JobQueue,
     dispatcher: Dispatcher,
     intake: Intake,
+    orders: Orders,
+    versions: VersionLog,
     happenings: Happenings,
     keys: Keys,
     api_keys: ApiKeys,
     everybody: bool,
     ageing: float,
-    max_request_bytes: int,
+    max_request_bytes: Callable[[], int],
+    reload: Callable[[], Awaitable[tuple[str, ...]]],
 ) -> FastAPI:
     """Make the application over its parts; nothing is read from the surroundings."""
     app = FastAPI(title="Sluice scheduler", docs_url=None, redoc_url=None)
@@ -37,6 +44,7 @@ def create_app(
     app.router.routes[:0] = infer.routes(intake, dispatcher, max_request_bytes=max_request_bytes)
     app.include_router(events.build_router(queue, happenings))  # before the tasks: events is no task's id
     app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
-    app.include_router(admin.build_router(fleet, queue, dispatcher, keys, ageing=ageing))
+    app.include_router(admin.build_router(fleet, queue, dispatcher, keys, ageing=ageing, reload=reload))
+    app.include_router(deployments.build_router(orders, versions))
     app.include_router(oip.build_router(fleet, dispatcher))
     return app

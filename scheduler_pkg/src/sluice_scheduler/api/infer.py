@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -34,7 +35,7 @@ PATIENCE: Final = 0.05  # seconds; whoever waits longer than that is looked afte
 _HEADER_LENGTH: Final = HEADER_LENGTH.lower().encode()
 
 
-def routes(intake: Intake, dispatcher: Dispatcher, *, max_request_bytes: int) -> list[Route]:
+def routes(intake: Intake, dispatcher: Dispatcher, *, max_request_bytes: Callable[[], int]) -> list[Route]:
     """Make the routes that infer."""
     endpoint = Infer(intake, dispatcher, max_request_bytes)
     return [Route(path, endpoint, methods=["POST"]) for path in PATHS]
@@ -43,7 +44,7 @@ def routes(intake: Intake, dispatcher: Dispatcher, *, max_request_bytes: int) ->
 class Infer:
     """Queues a task, waits for its answer and gives it; an ASGI application."""
 
-    def __init__(self, intake: Intake, dispatcher: Dispatcher, max_request_bytes: int) -> None:
+    def __init__(self, intake: Intake, dispatcher: Dispatcher, max_request_bytes: Callable[[], int]) -> None:
         self._intake = intake
         self._dispatcher = dispatcher
         self._max_request_bytes = max_request_bytes
@@ -60,7 +61,7 @@ class Infer:
                 )
                 await problem(415, told)(scope, receive, send)
                 return
-        body = await bodies.receive(scope, receive, self._max_request_bytes)
+        body = await bodies.receive(scope, receive, self._max_request_bytes())
         path = scope["path_params"]
         try:
             admitted = await self._intake.admit(

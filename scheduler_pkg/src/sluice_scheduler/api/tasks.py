@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
@@ -25,7 +26,7 @@ MAX_ID: Final = 64  # characters
 
 
 def build_router(
-    intake: Intake, queue: JobQueue, dispatcher: Dispatcher, *, max_request_bytes: int
+    intake: Intake, queue: JobQueue, dispatcher: Dispatcher, *, max_request_bytes: Callable[[], int]
 ) -> APIRouter:
     """Make the routes of the tasks API."""
     router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
@@ -36,11 +37,11 @@ def build_router(
     return router
 
 
-def _submit(router: APIRouter, intake: Intake, max_request_bytes: int) -> None:
+def _submit(router: APIRouter, intake: Intake, max_request_bytes: Callable[[], int]) -> None:
     @router.post("", status_code=202)
     async def submit(request: Request) -> JSONResponse:
         """Queue a task, or several: all or none. Answered once they are durable; 200 where they were there before."""
-        body = await bodies.read(request, max_request_bytes)
+        body = await bodies.read(request, max_request_bytes())
         caller = identity.caller(request)
         accepted = await intake.submit(body, request.headers.getlist(HEADER), caller=caller)
         identity.charge(request, len(accepted.jobs) - 1)

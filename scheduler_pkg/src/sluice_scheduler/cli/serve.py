@@ -13,6 +13,7 @@ import typer
 from sluice_scheduler.daemon import Daemon
 from sluice_scheduler.declared import Setting
 from sluice_scheduler.listening import loop_factory
+from sluice_scheduler.notify import Notifier
 from sluice_scheduler.settings import SETTINGS, Source
 
 Config = Annotated[
@@ -55,13 +56,13 @@ def command(config: Config = None, **values: Any) -> None:  # noqa: ANN401 - of 
     at http://HOST:PORT. /health/ready is 503 and says what is being done until all environments are up.
     """
     source = Source(given(values), config)
-    settings = source.load()
+    source.load()  # what is wrong with it is told before anything else
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
     async def run() -> None:
-        await Daemon(settings).run()
+        await Daemon(source, Notifier()).run()
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(run())
