@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from sluice_scheduler.daemon import Daemon
 from sluice_scheduler.declared import Setting
@@ -35,7 +36,7 @@ def option(one: Setting) -> inspect.Parameter:
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[
-            kind | None, typer.Option(*names, envvar=one.variable, help=one.help, show_default=shown)
+            kind | None, typer.Option(*names, envvar=one.variable, help=escape(one.help), show_default=shown)
         ],
     )
 
