@@ -38,6 +38,7 @@ from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer, identity
 from sluice_scheduler.reload import Apply, Change, Reloader
+from sluice_scheduler.retention import Retention
 from sluice_scheduler.rollout import Rollouts
 from sluice_scheduler.settings import Settings
 from sluice_scheduler.trust import Trust
@@ -127,7 +128,10 @@ class Service:
             ageing=settings.ageing,
             max_request_bytes=lambda: self.settings.max_request_bytes,
         )
-        self.loops = Loops(Loop("housekeeping", self.dispatcher.keep_house))
+        retention = Retention(self.queue, lambda: self.settings.result_seconds)
+        self.loops = Loops(
+            Loop("housekeeping", self.dispatcher.keep_house), Loop("forgetting", retention.keep)
+        )
         for name in settings.env:
             self._watch(name)
 

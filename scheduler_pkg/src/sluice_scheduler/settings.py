@@ -26,6 +26,7 @@ DEFAULT_PORT: Final = 8720
 DEFAULT_REQUEST_BYTES: Final = 8 << 20
 DEFAULT_TASK_SECONDS: Final = 600.0
 DEFAULT_DRAIN_SECONDS: Final = 600.0
+DEFAULT_RESULT_SECONDS: Final = 7 * 86_400.0
 DEFAULT_WATCH_SECONDS: Final = 30.0
 DEFAULT_GENERATIONS: Final = 5
 MEMORY: Final = "memory"  # the queues that are no address
@@ -132,6 +133,13 @@ class Settings:
     )
     task_seconds: float = setting(
         DEFAULT_TASK_SECONDS, help="A task that runs longer is stopped.", least=0.001, most=1e9, reload=True
+    )
+    result_seconds: float = setting(
+        DEFAULT_RESULT_SECONDS,
+        help="Seconds that a task is kept after it ended, with its answer and receipt; 0 keeps it for ever.",
+        least=0,
+        most=1e9,
+        reload=True,
     )
     max_batch: int | None = setting(
         None,
