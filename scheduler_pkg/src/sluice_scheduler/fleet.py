@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from sluice_scheduler.breaker import Breaker
+from sluice_scheduler.counters import Counters
+from sluice_scheduler.demand import Bounds
 from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.errors import NotReadyError, RequestError, UnknownModelError
+from sluice_scheduler.lifecycle import Phase
 from sluice_scheduler.serving import Serving
-from sluice_scheduler.supervisor import Supervisor
+from sluice_scheduler.supervisor import Quarters, Supervisor
 from sluice_scheduler.trial import prove
 
 
@@ -25,6 +30,8 @@ class Member:
     generation: int | None = None  # the number of what is served
     candidate: str | None = None  # what is being done to replace it
     refused: str | None = None  # why the latest candidate does not replace it
+    bytes: int | None = None  # of memory its processes took when it was last measured
+    unfit: str | None = None  # why it can never be loaded
 
     def now_doing(self, text: str) -> None:
         """Note what is being done to bring it up."""
@@ -38,24 +45,46 @@ class Member:
     @property
     def up(self) -> bool:
         """Whether it can answer."""
-        return self.supervisor is not None and self.supervisor.life.up
+        if self.supervisor is None or self.unfit:
+            return False
+        life = self.supervisor.life
+        return life.up or life.phase is Phase.STOPPED  # loaded by its next task
 
     @property
     def state(self) -> str:
         """Say in a few words where it is."""
         if self.supervisor is None:
             return self.doing
-        return self.supervisor.life.phase.value
+        return self.unfit or self.supervisor.life.phase.value
 
 
 class Fleet:
     """All environments of one daemon."""
 
-    def __init__(self, environments: tuple[str, ...], *, instances: int, tmp: Path, logs: Path) -> None:
+    def __init__(
+        self,
+        environments: tuple[str, ...],
+        *,
+        instances: int,
+        tmp: Path,
+        logs: Path,
+        bounds: Bounds | None = None,
+        breaker: Breaker | None = None,
+        lazy: bool = False,
+    ) -> None:
         self.members = {name: Member(name) for name in environments}
-        self._instances = instances
-        self._tmp = tmp
+        self.counters = Counters()
+        self.bounds = bounds or Bounds(instances, instances, math.inf)
+        self.lazy = lazy
         self._logs = logs
+        self._quarters = Quarters(
+            tmp=tmp,
+            prove=prove,
+            instances=self.bounds.least,
+            most=self.bounds.most,
+            breaker=breaker or Breaker(),
+            counters=self.counters,
+        )
 
     @property
     def ready(self) -> bool:
@@ -70,40 +99,22 @@ class Fleet:
         """Take an environment away: it is unknown from now on. Its processes are the caller's."""
         del self.members[environment]
 
-    async def start(self, deployment: Deployment) -> Supervisor:
-        """Start a deployment's processes and have its models prove themselves.
-
-        Raises:
-            WorkerError: they do not come up.
-            DeploymentError: a canary gives other bytes than its package promises.
-
-        """
-        member = self.members[deployment.environment]
-        supervisor = await self.prepare(deployment, member.now_doing)
-        member.supervisor = supervisor
-        return supervisor
-
     async def prepare(self, deployment: Deployment, doing: Callable[[str], None]) -> Supervisor:
-        """Start a deployment's processes beside what is served; nothing is routed to them.
+        """Start a deployment's processes beside what is served, and have its models prove themselves.
+
+        Nothing is routed to them. The first of a lazy environment is not started: its first task does that.
 
         Raises:
-            WorkerError, DeploymentError: as `start`; nothing of it is left running.
+            WorkerError: they do not come up; nothing of it is left running.
+            DeploymentError: a canary gives other bytes than its package promises; as above.
 
         """
         doing("starting its workers")
         supervisor = Supervisor(
-            deployment,
-            instances=self._instances,
-            tmp=self._tmp,
-            logfile=self._logs / f"{deployment.environment}.log",
+            deployment, self._quarters, logfile=self._logs / f"{deployment.environment}.log"
         )
-        await supervisor.start()
-        try:
-            doing("answering its canaries")
-            supervisor.deployment = replace(deployment, unsteady=await prove(supervisor))
-        except BaseException:
-            await supervisor.stop()
-            raise
+        if not self.lazy or self.members[deployment.environment].supervisor is not None:
+            await supervisor.start()
         return supervisor
 
     async def stop(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from sluice_scheduler import policy
 from sluice_scheduler.errors import QueueError
 from sluice_scheduler.gate import Gate
 from sluice_scheduler.lane import Lane
@@ -61,7 +62,7 @@ class Serving:
         self._open.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Task[Any]] = set()  # of them: those that hold no lease
-        for slot in supervisor.life.slots:
+        for slot in supervisor.slots:
             self._spawn(self._loop(slot))
 
     @property
@@ -99,7 +100,7 @@ class Serving:
         ending: asyncio.Task[None] | None = None
         while not self._draining or self._held:
             seen = self._lane.arrivals
-            lowest = await self._opened()
+            lowest = policy.LOWEST if self._held else await self._opened()
             instance = self.supervisor.ready(slot)
             if instance is None:
                 await self._idly(self.supervisor.instance(slot))

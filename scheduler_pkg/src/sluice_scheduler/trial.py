@@ -7,16 +7,16 @@ from typing import Final
 
 from sluice.digest import Digest
 from sluice_scheduler import payload, tensors
-from sluice_scheduler.deployment import ServedModel
+from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.errors import DeploymentError
 from sluice_scheduler.profile import NumericProfile
-from sluice_scheduler.supervisor import Supervisor
+from sluice_scheduler.zygote import Instance
 
 log: Final = logging.getLogger(__name__)
 
 
-async def prove(supervisor: Supervisor) -> frozenset[str]:
-    """Run every model's canary twice in the first instance; nobody else may use it meanwhile.
+async def prove(deployment: Deployment, instance: Instance) -> frozenset[str]:
+    """Run every model's canary twice in an instance; nobody else may use it meanwhile.
 
     A package's digest was made under the default numeric profile and in the package's own bucket: under others a
     canary need only answer. Returns the models whose two answers differ: they cannot promise the same bytes.
@@ -27,20 +27,19 @@ async def prove(supervisor: Supervisor) -> frozenset[str]:
         ModelError: the canary cannot be read, or its answer is not what the signature says.
 
     """
-    deployment = supervisor.deployment
     unsteady = set()
     for served in deployment.models:
         if served.model.canary is None:
             log.warning("%s: model %s has no canary", deployment.environment, served.name)
             continue
-        found, again = [await _answer(supervisor, served) for _ in range(2)]
+        found, again = [await _answer(deployment, instance, served) for _ in range(2)]
         expected = served.model.canary.output
         as_built = (
             deployment.profile == NumericProfile() and deployment.bucket(served.name) == served.model.bucket()
         )
         if as_built and expected not in (None, found):
             raise DeploymentError(
-                f"{_name(supervisor, served)} gave {found.short} for its canary, its package promises "
+                f"{_name(deployment, served)} gave {found.short} for its canary, its package promises "
                 f"{expected.short if expected else ''}: this machine computes other bytes than the one it was built on"
             )
         if again != found:
@@ -56,14 +55,13 @@ async def prove(supervisor: Supervisor) -> frozenset[str]:
     return frozenset(unsteady)
 
 
-async def _answer(supervisor: Supervisor, served: ServedModel) -> Digest:
-    instance = await supervisor.instance(supervisor.life.slots[0])
+async def _answer(deployment: Deployment, instance: Instance, served: ServedModel) -> Digest:
     request = ("canary", payload.pack(served.model.canary_inputs()))
-    (answer,) = await instance.run(served.name, [request], supervisor.deployment.bucket(served.name))
+    (answer,) = await instance.run(served.name, [request], deployment.bucket(served.name))
     if answer.error is not None:
-        raise DeploymentError(f"{_name(supervisor, served)} refused its canary: {answer.error}")
+        raise DeploymentError(f"{_name(deployment, served)} refused its canary: {answer.error}")
     return tensors.digest(served.model.check_outputs(answer.outputs))
 
 
-def _name(supervisor: Supervisor, served: ServedModel) -> str:
-    return f"environment {supervisor.deployment.environment}: model {served.name}"
+def _name(deployment: Deployment, served: ServedModel) -> str:
+    return f"environment {deployment.environment}: model {served.name}"
