@@ -38,6 +38,10 @@ class Generation:
     size: int | None = None  # bytes of the lock's packages
     models: Mapping[str, str] = field(default_factory=dict)  # name -> sha256 of its package
 
+    def document(self) -> dict[str, Any]:
+        """Show it."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Lineage:

@@ -12,7 +12,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -20,52 +19,21 @@ from sluice.adapters.rattler import InstallError
 from sluice.digest import Digest
 from sluice.errors import SluiceError
 from sluice_scheduler import background
+from sluice_scheduler.annals import Annals
+from sluice_scheduler.candidate import CHANNEL, Candidate, Result
 from sluice_scheduler.channel import PublishedLock
 from sluice_scheduler.compatibility import contradictions
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.errors import ChannelError, DeploymentError, DrainingError, NotReadyError
 from sluice_scheduler.fleet import Fleet, Member
-from sluice_scheduler.generations import Generation, Lineage, Lineages
+from sluice_scheduler.generations import Generation, Lineage
 from sluice_scheduler.making import Maker
 from sluice_scheduler.serving import Serving
 from sluice_scheduler.supervisor import Supervisor
-from sluice_scheduler.versions import Entry, Outcome, VersionLog
+from sluice_scheduler.versions import Entry, Outcome
 
 log: Final = logging.getLogger(__name__)
-
-CHANNEL: Final = "channel"  # who brought what the channel published
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """What is to be served next, and why."""
-
-    published: PublishedLock
-    who: str
-    channel: Digest  # the channel's lock it stands on
-    any_signature: bool = False  # deployed though it may break who relies on the old one
-    again: Generation | None = None  # the kept generation that it is; None: a new one
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a candidate; `outcome` None: it is what is served already."""
-
-    environment: str
-    outcome: Outcome | None
-    generation: int | None
-    reason: str = ""
-    passing: bool = False  # whether trying again may help
-
-    def document(self) -> dict[str, object]:
-        """Show it."""
-        return {
-            "environment": self.environment,
-            "outcome": self.outcome.value if self.outcome else "unchanged",
-            "generation": self.generation,
-            "reason": self.reason,
-        }
 
 
 class Rollouts:
@@ -76,35 +44,29 @@ class Rollouts:
         fleet: Fleet,
         dispatcher: Dispatcher,
         maker: Maker,
+        annals: Annals,
         *,
-        lineages: Lineages,
-        versions: VersionLog,
         keep: int,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.versions = versions
+        self.annals = annals
         self._fleet = fleet
         self._dispatcher = dispatcher
         self._maker = maker
-        self._lineages = lineages
         self._keep = keep
         self._now = now
-        self._known: dict[str, Lineage] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._begun: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._writing = asyncio.Lock()
         self._retiring: dict[Supervisor, asyncio.Task[None]] = {}
 
-    def lineage(self, environment: str) -> Lineage:
-        """Return the generations that are kept of an environment.
-
-        Raises:
-            GenerationError: what is written of them is damaged.
-
-        """
-        if environment not in self._known:
-            self._known[environment] = self._lineages.read(environment)
-        return self._known[environment]
+    def leave(self, environment: str) -> None:
+        """Serve an environment no more: what runs is finished, then its processes are killed."""
+        member = self._fleet.members[environment]
+        self._begun.pop(environment, None)
+        if member.supervisor is not None and member.serving is not None:
+            member.serving.pause()
+            retiring = asyncio.create_task(self._retire(member.supervisor, member.serving))
+            self._retiring[member.supervisor] = retiring
 
     async def begun(self, environment: str) -> None:
         """Wait until an environment is served."""
@@ -117,7 +79,7 @@ class Rollouts:
             SluiceError, OSError: it cannot be served.
 
         """
-        lineage = self.lineage(environment)
+        lineage = self.annals.lineage(environment)
         last = lineage.serving
         if last is None:
             await self._begin(lineage, await self._newest(fetch))
@@ -151,9 +113,9 @@ class Rollouts:
         generation = candidate.again or self._generation(number, candidate, deployment)
         await self._flip(member, supervisor, lineage, generation)
         if candidate.again is None:
-            await self._note(self._entry(Outcome.DEPLOYED, candidate, generation))
-        elif not await asyncio.to_thread(self._noted, generation, lineage.environment):
-            await self._note(self._entry(Outcome.RESUMED, candidate, generation))
+            await self.annals.note(self._entry(Outcome.DEPLOYED, candidate, generation))
+        elif not await self.annals.noted(lineage.environment, generation):
+            await self.annals.note(self._entry(Outcome.RESUMED, candidate, generation))
         self._begun[lineage.environment].set()
         names = ", ".join(f"{model.name} {model.model.version}" for model in deployment.models)
         log.info("%s: up after %.1f s: %s", lineage.environment, time.monotonic() - began, names)
@@ -174,7 +136,7 @@ class Rollouts:
         async with self._turns[environment]:
             if self._dispatcher.draining:
                 raise DrainingError
-            serving = self.lineage(environment).serving
+            serving = self.annals.lineage(environment).serving
             assert serving is not None
             if candidate.published.digest.hex == serving.lock:
                 return Result(environment, None, serving.number, "it is served already")
@@ -191,10 +153,10 @@ class Rollouts:
         await asyncio.gather(*(supervisor.stop() for supervisor in self._retiring))
 
     async def _roll(self, member: Member, candidate: Candidate) -> Result:
-        lineage = self.lineage(member.environment)
+        lineage = self.annals.lineage(member.environment)
         if candidate.again is None:
             lineage = lineage.allot()
-            await self._keep_lineage(lineage)
+            await self.annals.keep(lineage)
         number = candidate.again.number if candidate.again else lineage.last
 
         def doing(text: str) -> None:
@@ -208,6 +170,9 @@ class Rollouts:
             supervisor = await self._fleet.prepare(deployment, doing)
         except (SluiceError, OSError) as error:
             return await self._refuse(member, lineage, number, candidate, error)
+        if self._fleet.members.get(member.environment) is not member:
+            await supervisor.stop()
+            raise DrainingError(f"environment {member.environment} is not served any more")
         generation = candidate.again or self._generation(number, candidate, deployment)
         left = lineage.serving
         if candidate.again and left:
@@ -215,7 +180,7 @@ class Rollouts:
         await self._flip(member, supervisor, lineage, generation)
         outcome = Outcome.ROLLED_BACK if candidate.again else Outcome.DEPLOYED
         told = f"from generation {left.number}" if left else ""
-        await self._note(self._entry(outcome, candidate, generation, told))
+        await self.annals.note(self._entry(outcome, candidate, generation, told))
         log.info("%s: generation %d is served (%s)", member.environment, number, outcome)
         member.refused = None
         return Result(member.environment, outcome, number)
@@ -249,10 +214,10 @@ class Rollouts:
         if candidate.again is None:
             self._maker.forget(member.environment, {number})
             if not passing:
-                await self._keep_lineage(lineage.pass_over(candidate.channel.hex))
+                await self.annals.keep(lineage.pass_over(candidate.channel.hex))
         if not (passing and member.refused and member.refused.endswith(told)):
             lock = candidate.published.digest.hex
-            await self._note(
+            await self.annals.note(
                 Entry(
                     self._now(), member.environment, number, Outcome.REFUSED, candidate.who, told, lock=lock
                 )
@@ -265,7 +230,7 @@ class Rollouts:
     ) -> None:
         flipped = lineage.flip(generation, self._keep)
         try:
-            await self._keep_lineage(flipped)
+            await self.annals.keep(flipped)
         except BaseException:
             await supervisor.stop()
             raise
@@ -317,25 +282,3 @@ class Rollouts:
             models=generation.models,
             size=generation.size,
         )
-
-    async def _note(self, entry: Entry) -> None:
-        """Write into the version log; what is served already is not given up because the disk is full."""
-        async with self._writing:
-            try:
-                await asyncio.to_thread(self.versions.append, entry)
-            except (OSError, SluiceError) as error:
-                log.error("the version log cannot be written: %s", error)  # noqa: TRY400 - the line says it all
-
-    def _noted(self, generation: Generation, environment: str) -> bool:
-        """Say whether the log's last word of the environment is that this generation is served."""
-        try:
-            for entry in self.versions.latest(environment=environment):
-                if entry["outcome"] != Outcome.REFUSED:
-                    return bool(entry["generation"] == generation.number)
-        except (OSError, SluiceError) as error:
-            log.error("the version log cannot be read: %s", error)  # noqa: TRY400 - the line says it all
-        return False
-
-    async def _keep_lineage(self, lineage: Lineage) -> None:
-        await asyncio.to_thread(self._lineages.write, lineage)
-        self._known[lineage.environment] = lineage

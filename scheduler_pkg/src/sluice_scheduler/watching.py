@@ -17,9 +17,10 @@ from typing import Final
 import httpx
 
 from sluice_scheduler import background
+from sluice_scheduler.candidate import CHANNEL, Candidate
 from sluice_scheduler.channel import Seen, fetch_lock, look
 from sluice_scheduler.errors import ChannelError
-from sluice_scheduler.rollout import CHANNEL, Candidate, Rollouts
+from sluice_scheduler.rollout import Rollouts
 
 log: Final = logging.getLogger(__name__)
 
@@ -69,10 +70,10 @@ class Watcher:
 
     async def _roll(self, environment: str, seen: Seen) -> bool:
         """Roll out what was seen where it is wanted; returns whether to try again soon."""
-        if seen.lock is None or not self._rollouts.lineage(environment).wants(seen.lock.hex):
+        if seen.lock is None or not self._rollouts.annals.lineage(environment).wants(seen.lock.hex):
             return False
         published = await background.run(partial(fetch_lock, self._channel, environment))
-        if not self._rollouts.lineage(environment).wants(published.digest.hex):
+        if not self._rollouts.annals.lineage(environment).wants(published.digest.hex):
             return False
         result = await self._rollouts.take(Candidate(published, CHANNEL, published.digest))
         return result.passing
