@@ -9,7 +9,7 @@ from sluice.digest import Digest
 from sluice_scheduler.batching import Bucket
 from sluice_scheduler.confinement import Confinement
 from sluice_scheduler.errors import DeploymentError
-from sluice_scheduler.job import Provenance
+from sluice_scheduler.job import SCRIPT, Provenance
 from sluice_scheduler.model import Model
 from sluice_scheduler.profile import NumericProfile
 
@@ -39,6 +39,7 @@ class Deployment:
     max_batch: int | None = None  # rows; None: as each model's package says
     size: int | None = None  # bytes of the lock's packages, where the lock says
     confinement: Confinement = field(default_factory=Confinement)
+    script_seconds: float | None = None  # that a command run in it may take; None: none are run
     unsteady: frozenset[str] = frozenset()  # models that gave their canary two answers
 
     @property
@@ -50,6 +51,11 @@ class Deployment:
     def bucket(self, model: str) -> Bucket:
         """Return the shape that one of the models is run in, canary and requests alike."""
         return self.find(model).model.bucket(self.max_batch)
+
+    @property
+    def loaded(self) -> tuple[ServedModel, ...]:
+        """The models that its processes load: all but the one that runs commands."""
+        return tuple(served for served in self.models if served.name != SCRIPT)
 
     def find(self, name: str) -> ServedModel:
         """Return a model by name.
@@ -77,5 +83,5 @@ class Deployment:
             profile_document=self.profile.document(),
             output=output,
             bucket=str(self.bucket(model)),
-            deterministic=self.profile.deterministic and model not in self.unsteady,
+            deterministic=self.profile.deterministic and model not in (*self.unsteady, SCRIPT),
         )

@@ -14,11 +14,12 @@ from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice.package import PackageId
 from sluice.progress import Progress, Silent
 from sluice.realise import PrefixStore, Realised, current_platform, realise
-from sluice_scheduler import model
+from sluice_scheduler import command, model
 from sluice_scheduler.channel import PublishedLock
 from sluice_scheduler.confinement import Confinement
 from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.errors import DeploymentError, PrefixDiffersError
+from sluice_scheduler.job import SCRIPT
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.trust import Trust
 
@@ -61,6 +62,7 @@ def deploy(
     max_batch: int | None = None,
     confinement: Confinement = NO_NETWORK,
     trust: Trust = SAFE_ONLY,
+    script_seconds: float | None = None,
 ) -> Deployment:
     """Make a channel's lock ready to be served. Blocks for as long as realising takes.
 
@@ -79,6 +81,10 @@ def deploy(
             f"environment {published.environment}: realised lock {realised.lock.short}, "
             f"the channel's is {published.digest.short}"
         )
+    models = discover(realised.prefix, packages, trust)
+    if script_seconds is not None:  # answers for no package: for the environment as a whole
+        runner = command.model(realised.prefix)
+        models += (ServedModel(SCRIPT, realised.prefix, runner, published.environment, published.digest),)
     return Deployment(
         environment=published.environment,
         lock_url=published.url,
@@ -86,9 +92,10 @@ def deploy(
         lock=published.digest,
         tree=realised.tree,
         profile=profile,
-        models=discover(realised.prefix, packages, trust),
+        models=models,
         max_batch=max_batch,
         confinement=confinement,
+        script_seconds=script_seconds,
         size=sum(size for size in sizes if size) if all(sizes) else None,
     )
 

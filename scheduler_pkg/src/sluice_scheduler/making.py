@@ -40,6 +40,7 @@ class Maker:
     trust: Trust = SAFE_ONLY
     network: frozenset[str] = frozenset()  # environments that may use it
     memory_bytes: int | None = None  # of one process
+    script_seconds: float | None = None  # that a command may take; None: none are run
 
     def make(self, published: PublishedLock, number: int, doing: Callable[[str], None]) -> Deployment:
         """Realise and verify a lock; its prefix is kept from being collected. Blocks.
@@ -59,6 +60,7 @@ class Maker:
             max_batch=self.max_batch,
             confinement=Confinement(environment in self.network, self.memory_bytes),
             trust=self.trust,
+            script_seconds=self.script_seconds,
         )
 
     def kept(self, environment: str, generation: Generation) -> PublishedLock:

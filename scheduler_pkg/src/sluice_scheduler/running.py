@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sluice_scheduler import payload, tensors
+from sluice_scheduler import payload, policy, tensors
 from sluice_scheduler.batching import Bucket
 from sluice_scheduler.breaker import Cause
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.ending import Ending, Followers
 from sluice_scheduler.errors import LeaseLostError, SchedulerError, WorkerError
 from sluice_scheduler.gate import Gate
-from sluice_scheduler.job import Job, State
+from sluice_scheduler.job import SCRIPT, Job, State
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer
 from sluice_scheduler.statistics import ModelStatistics, Statistics
@@ -92,12 +92,14 @@ class Runner:
 
     async def run(self, batch: Batch, supervisor: Supervisor, instance: Instance) -> list[Outcome]:
         """Run a batch in an instance, which is replaced where it is of no more use; `end` what is returned."""
-        jobs = [job for job in batch.jobs if job.id in batch.wanted]
+        late = {job.id: told for job in batch.jobs if (told := policy.overdue(job.deadline, self._now()))}
+        outcomes = [Outcome(job, Answer(error=late[job.id])) for job in batch.jobs if job.id in late]
+        jobs = [job for job in batch.jobs if job.id in batch.wanted and job.id not in late]
         if not jobs:
-            return []
+            return outcomes
         batch.instance = instance
         try:
-            return await self._answer(jobs, supervisor, instance)
+            return [*outcomes, *await self._answer(jobs, supervisor, instance)]
         finally:
             batch.instance = None
             if instance.killed:
@@ -138,15 +140,17 @@ class Runner:
 
     async def _answer(self, jobs: Sequence[Job], supervisor: Supervisor, instance: Instance) -> list[Outcome]:
         model = jobs[0].model
+        commands = supervisor.deployment.script_seconds
+        seconds = commands if model == SCRIPT and commands is not None else self.task_seconds
         try:
             bucket = supervisor.deployment.bucket(model)
             requests = [(job.id, job.inputs or b"") for job in jobs]
-            async with asyncio.timeout(self.task_seconds):
+            async with asyncio.timeout(seconds):
                 answers = await instance.run(model, requests, bucket)
         except TimeoutError:
             instance.kill()
             supervisor.ended(instance, Cause.TIMEOUT)
-            told = f"ran longer than {self.task_seconds:g} s and was stopped"
+            told = f"ran longer than {seconds:g} s and was stopped"
             return [Outcome(job, Answer(error=told), lost=len(jobs) > 1) for job in jobs]
         except WorkerError as error:
             await supervisor.lost(instance)

@@ -24,6 +24,7 @@ from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.errors import DaemonError, ReloadError
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.generations import Lineages
+from sluice_scheduler.governor import Governor, Memory
 from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.intake import Intake
 from sluice_scheduler.job import State
@@ -37,6 +38,7 @@ from sluice_scheduler.orders import Orders
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer, identity
+from sluice_scheduler.regime import Regime
 from sluice_scheduler.reload import Apply, Change, Reloader
 from sluice_scheduler.retention import Retention
 from sluice_scheduler.rollout import Rollouts
@@ -79,7 +81,8 @@ class Service:
         self._up = False  # whether what was served from the start has come up
         self._reloader = Reloader(settings, reread, self._prepare)
         self.happenings = Happenings()
-        self.queue: JobQueue = ObservedQueue(queue, self.happenings)
+        memory = Memory.new(settings.ageing)
+        self.queue: JobQueue = ObservedQueue(queue, self.happenings, memory.books)
         self.keys = Keys(settings.state)
         self.api_keys = _api_keys(settings)
         self.fleet = Fleet(
@@ -93,6 +96,15 @@ class Service:
             Issuer(self.keys, identity()),
             task_seconds=settings.task_seconds,
             batch_wait=settings.batch_wait,
+            gate=memory.throttle,
+        )
+        self.governor = Governor(
+            Regime.parse(settings.policy),
+            memory,
+            self.queue,
+            self.dispatcher,
+            self.fleet,
+            ageing=settings.ageing,
         )
         maker = Maker(
             state=settings.state,
@@ -103,6 +115,7 @@ class Service:
             trust=Trust(settings.trusted_channels, frozenset(settings.allow_pickles)),
             network=frozenset(settings.network),
             memory_bytes=settings.memory_bytes,
+            script_seconds=settings.script_seconds if settings.scripts else None,
         )
         self.rollouts = Rollouts(
             self.fleet,
@@ -112,7 +125,7 @@ class Service:
             keep=settings.generations,
         )
         self.orders = Orders(self.fleet, self.rollouts, maker, self._fetch)
-        self.intake = Intake(self.fleet, self.queue, self.dispatcher, ageing=settings.ageing)
+        self.intake = Intake(self.fleet, self.queue, self.dispatcher, door=self.governor.door)
         self.app = create_app(
             fleet=self.fleet,
             queue=self.queue,
@@ -125,12 +138,14 @@ class Service:
             api_keys=self.api_keys,
             everybody=settings.open,
             reload=self.reload,
-            ageing=settings.ageing,
+            governor=self.governor,
             max_request_bytes=lambda: self.settings.max_request_bytes,
         )
         retention = Retention(self.queue, lambda: self.settings.result_seconds)
         self.loops = Loops(
-            Loop("housekeeping", self.dispatcher.keep_house), Loop("forgetting", retention.keep)
+            Loop("housekeeping", self.dispatcher.keep_house),
+            Loop("watching the machine", self.governor.watch),
+            Loop("applying rules", self.governor.ruling.keep), Loop("forgetting", retention.keep)
         )
         for name in settings.env:
             self._watch(name)
@@ -207,6 +222,7 @@ class Service:
 
     def _apply(self, change: Change) -> None:
         self.settings = change.new
+        self.governor.change(Regime.parse(change.new.policy))
         self.dispatcher.limit(task_seconds=change.new.task_seconds)
         for name in change.added:
             self.fleet.join(name)
@@ -222,6 +238,7 @@ class Service:
 
     async def recover(self) -> None:
         """Take back what a daemon that was killed had leased: no other can hold a lease of this queue."""
+        await self.governor.restore()
         for job in await self.queue.sweep(now=time.time(), abandoned=True):
             log.warning("task %s was running when the last daemon ended; it is %s", job.id, job.state)
         counts = await self.queue.counts()

@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sluice_scheduler import policy
 from sluice_scheduler.batching import MAX_BUCKET, power_of_two
 from sluice_scheduler.confinement import LEAST_MEMORY, MOST_MEMORY
 from sluice_scheduler.declared import Setting, setting, settings_of
 from sluice_scheduler.errors import SettingsError
+from sluice_scheduler.policy import DEFAULT_AGEING
 from sluice_scheduler.queues.redis_address import RedisAddress
+from sluice_scheduler.regime import EXAMPLE, Regime
 from sluice_scheduler.trust import Trust
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8720
 DEFAULT_REQUEST_BYTES: Final = 8 << 20
 DEFAULT_TASK_SECONDS: Final = 600.0
+DEFAULT_SCRIPT_SECONDS: Final = 3600.0
 DEFAULT_DRAIN_SECONDS: Final = 600.0
 DEFAULT_RESULT_SECONDS: Final = 7 * 86_400.0
 DEFAULT_WATCH_SECONDS: Final = 30.0
@@ -125,7 +127,7 @@ class Settings:
         True, help="Use deterministic operators only; otherwise receipts say that answers may differ."
     )
     ageing: float = setting(
-        policy.DEFAULT_AGEING,
+        DEFAULT_AGEING,
         help="Seconds that one step of priority is worth: a task is overtaken only by those that arrive within "
         "this times the difference of their priorities.",
         least=0,
@@ -148,6 +150,13 @@ class Settings:
         absent="as the model's package says",
         example=32,
         check=_check_bucket,
+    )
+    policy: Mapping[str, Any] = setting(
+        {},
+        help="How tasks are admitted, ordered and held back: limits, tenants' weights, pressure and rules.",
+        example=EXAMPLE,
+        reload=True,
+        check=Regime.parse,
     )
     batch_wait: float = setting(
         0.0,
@@ -178,6 +187,12 @@ class Settings:
         help="The sha256 of a pickle that models may load, though it runs code; may be repeated.",
         example=("0" * 64,),
         check=lambda digests: Trust(pickles=frozenset(digests)),
+    )
+    scripts: bool = setting(
+        False, help="Run commands in the environments, as tasks that anyone who may submit tasks can submit."
+    )
+    script_seconds: float = setting(
+        DEFAULT_SCRIPT_SECONDS, help="A command that runs longer is stopped.", least=0.001, most=1e9
     )
     watch_seconds: float = setting(
         DEFAULT_WATCH_SECONDS,

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sluice.errors import SluiceError
 from sluice_scheduler import lifecycle
 from sluice_scheduler.breaker import THRESHOLD, WINDOW, Breaker, Cause, State
+from sluice_scheduler.confinement import Confined
 from sluice_scheduler.counters import Counters
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.errors import WorkerError
@@ -83,6 +84,11 @@ class Supervisor:
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()  # zygotes that are being destroyed
+
+    @property
+    def confined(self) -> Confined | None:
+        """What holds of the confinement of its processes, while they are there."""
+        return self._zygote.confined if self._zygote else None
 
     async def start(self) -> None:
         """Bring the deployment up.

@@ -28,7 +28,7 @@ async def prove(deployment: Deployment, instance: Instance) -> frozenset[str]:
 
     """
     unsteady = set()
-    for served in deployment.models:
+    for served in deployment.loaded:
         if served.model.canary is None:
             log.warning("%s: model %s has no canary", deployment.environment, served.name)
             continue

@@ -21,6 +21,7 @@ from sluice_scheduler.batching import Bucket
 from sluice_scheduler.confinement import Confined
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.errors import WorkerError
+from sluice_scheduler.job import SCRIPT
 from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.wire import FrameSocket, encode
 
@@ -39,6 +40,7 @@ class Answer:
     outputs: tuple[Tensor, ...] = ()
     error: str | None = None
     refused: bool = False  # the error is the input's
+    exhausted: bool = False  # it ran out of memory, and the instance with it
     seconds: float = 0.0
 
 
@@ -50,6 +52,7 @@ class Instance:
         self.pid = pid
         self.killed = False  # on purpose
         self.gone = False  # reaped by the zygote
+        self._script = False  # whether it runs a command
         self._frames = frames
 
     async def run(
@@ -64,12 +67,17 @@ class Instance:
         frames = []
         for place, (task, inputs) in enumerate(requests, 1):
             tensors, body = payload.split(inputs)
-            header: dict[str, Any] = {"op": "infer", "id": task, "model": model, "tensors": tensors}
+            operation = "script" if model == SCRIPT else "infer"
+            header: dict[str, Any] = {"op": operation, "id": task, "model": model, "tensors": tensors}
             if bucket.rows is not None:
                 header |= {"bucket": bucket.rows, "more": place < len(requests)}
             frames.append((header, body))
+        self._script = model == SCRIPT
         await self._frames.send(*frames)
-        return tuple([await self._answer(task) for task, _ in requests])
+        answers = tuple([await self._answer(task) for task, _ in requests])
+        if self._script or any(answer.exhausted for answer in answers):
+            self.kill()  # with all that a command has left running; memory that ran out is not given back
+        return answers
 
     async def _answer(self, task: str) -> Answer:
         answer, content = await self._frames.receive()
@@ -77,8 +85,11 @@ class Instance:
             if answer.get("id") != task:
                 raise WorkerError("the worker answered another task than it was asked")
             if answer.get("op") == "error":
+                kind = answer.get("kind")
                 return Answer(
-                    error=str(answer.get("message", ""))[:2000], refused=answer.get("kind") == "input"
+                    error=str(answer.get("message", ""))[:2000],
+                    refused=kind == "input",
+                    exhausted=kind == "memory",
                 )
             if answer.get("op") != "result":
                 raise WorkerError(
@@ -96,6 +107,21 @@ class Instance:
         """End the process at once; the one way to cancel that always works."""
         self.killed = True
         self._end()
+
+    def pause(self) -> bool:
+        """Stop the command that it runs, until `resume`; says whether it runs one."""
+        return self._script and self._signal_group(signal.SIGSTOP)
+
+    def resume(self) -> bool:
+        """Continue a command that was stopped; says whether it runs one."""
+        return self._script and self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: signal.Signals) -> bool:
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False  # it has not begun, or has ended
+        return True
 
     def discard(self) -> None:
         """Let go of an instance that is gone or of no more use."""
@@ -154,20 +180,24 @@ class Zygote:
         except BaseException:
             await zygote.destroy()
             raise
-        for refused in zygote.confined.refused if zygote.confined else ():
-            log.warning("%s: its workers are less confined: %s", deployment.environment, refused)
         return zygote
 
     async def _load(self, deployment: Deployment) -> None:
-        models = [{"name": m.name, "directory": str(m.directory)} for m in deployment.models]
-        await self._frames.send(
-            ({"op": "load", "models": models, "profile": deployment.profile.document()}, b"")
-        )
+        header: dict[str, Any] = {
+            "op": "load",
+            "models": [{"name": m.name, "directory": str(m.directory)} for m in deployment.loaded],
+            "profile": deployment.profile.document(),
+        }
+        if deployment.script_seconds is not None:
+            header["activation"] = [str(deployment.prefix), deployment.environment]
+        await self._frames.send((header, b""))
         answer = await self._told()
         if answer.get("op") != "loaded":
             raise WorkerError(str(answer.get("error") or "the worker did not load the models")[:2000])
         self.loaded = answer
         self.confined = Confined.parse(answer.get("confinement"))
+        for refused in self.confined.refused:
+            log.warning("%s: its workers are less confined: %s", deployment.environment, refused)
 
     @property
     def pid(self) -> int | None:
@@ -255,7 +285,7 @@ def _spawn(
         "TMPDIR": str(folder),
         **deployment.profile.environment(),
     }
-    readable = (prefix, Path(worker.DIRECTORY), *(served.directory for served in deployment.models))
+    readable = (prefix, Path(worker.DIRECTORY), *(served.directory for served in deployment.loaded))
     command = worker.command(
         f"{prefix}/bin/python", control.fileno(), deployment.confinement.document(readable, folder)
     )

@@ -5,21 +5,34 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 import sys
 import time
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import batches, frames, values
+from . import batches, frames, scripts, values
+
+if TYPE_CHECKING:  # evaluated by no Python, so by 3.8 neither
+    from collections.abc import Sequence
 
 _MAX_MESSAGE = 500  # characters
+_TORCH_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc")
 _MOST_TOGETHER = 4096  # requests
 
 
-def serve(sock: socket.socket, models: dict[str, Any], torch: Any, profile: dict[str, Any]) -> None:
+def serve(
+    sock: socket.socket,
+    models: dict[str, Any],
+    torch: Any,
+    profile: dict[str, Any],
+    activation: Sequence[str] = (),
+) -> None:
     """Answer until the socket closes; a request that says `more` runs together with those that follow it.
+
+    `activation` is the prefix and the name of the environment that commands run in; without it none do.
 
     Raises:
         FrameError: the other end does not speak in frames.
@@ -31,6 +44,9 @@ def serve(sock: socket.socket, models: dict[str, Any], torch: Any, profile: dict
         frame = frames.receive(sock)
         if frame is None:
             return
+        if frame.header.get("op") == "script" and len(activation) == 2:  # noqa: PLR2004 - prefix and name
+            frames.send(sock, *_script(frame, *activation))
+            continue
         asked.append(frame)
         if frame.header.get("more") is True and len(asked) < _MOST_TOGETHER:
             continue
@@ -68,6 +84,19 @@ def answer(asked: list[frames.Frame], models: dict[str, Any], torch: Any) -> lis
         if together is not None:
             return together
     return [_alone(frame, models, torch) for frame in asked]
+
+
+def _script(frame: frames.Frame, prefix: str, name: str) -> Any:
+    os.setpgid(0, 0)  # so that it and what it starts are stopped and continued together
+    start = time.perf_counter()
+    try:
+        outputs = scripts.run(frames.tensors_of(frame.header, frame.body), prefix, name)
+    except (frames.FrameError, scripts.ScriptError) as error:
+        return _error(frame.header.get("id"), "input", one_line(error)), ()
+    except (OSError, MemoryError) as error:
+        return _error(frame.header.get("id"), "model", one_line(error)), ()
+    result = _result(frame.header, outputs, time.perf_counter() - start)
+    return result, [tensor.data for tensor in outputs]
 
 
 def _together(asked: list[frames.Frame], models: dict[str, Any], torch: Any) -> list[Any] | None:
@@ -108,8 +137,17 @@ def _alone(frame: frames.Frame, models: dict[str, Any], torch: Any) -> Any:
         return _error(identifier, "model", one_line(error)), ()
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a model must not end the instance
         traceback.print_exc(file=sys.stderr)
-        return _error(identifier, "model", f"{type(error).__name__}: {one_line(error)}"), ()
+        kind = "memory" if _out_of_memory(error) else "model"
+        return _error(identifier, kind, f"{type(error).__name__}: {one_line(error)}"), ()
     return _result(header, outputs, time.perf_counter() - start), [tensor.data for tensor in outputs]
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Say whether memory ran out: Python's, or as torch says it."""
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in _TORCH_MEMORY)
+    )
 
 
 class _InputError(Exception):

@@ -31,6 +31,7 @@ class Zygote:
         self._models: dict[str, Any] | None = None
         self._torch: Any = None
         self._profile: dict[str, Any] = {}
+        self._activation: tuple[str, ...] = ()
         self._wake, self._wakeup = socket.socketpair()
         self._selector = selectors.DefaultSelector()
 
@@ -87,6 +88,7 @@ class Zygote:
         start = time.perf_counter()
         try:
             self._profile = dict(header.get("profile") or {})
+            self._activation = tuple(map(str, header.get("activation") or ()))
             self._torch = loading.import_torch()
             models = loading.load_models(header["models"])
             process.check_single_thread()
@@ -140,7 +142,7 @@ class Zygote:
             process.call("sluice-" + name)
             assert self._models is not None
             with socket.socket(fileno=fd) as sock:
-                instance.serve(sock, self._models, self._torch, self._profile)
+                instance.serve(sock, self._models, self._torch, self._profile, self._activation)
             status = 0
         except BaseException:  # noqa: BLE001 - the daemon learns of it by the status
             traceback.print_exc(file=sys.stderr)
