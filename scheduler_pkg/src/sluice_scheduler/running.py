@@ -149,7 +149,7 @@ class Runner:
                 answers = await instance.run(model, requests, bucket)
         except TimeoutError:
             instance.kill()
-            supervisor.ended(instance, Cause.TIMEOUT)
+            supervisor.ended(instance, None if model == SCRIPT else Cause.TIMEOUT)
             told = f"ran longer than {seconds:g} s and was stopped"
             return [Outcome(job, Answer(error=told), lost=len(jobs) > 1) for job in jobs]
         except WorkerError as error:
@@ -160,7 +160,10 @@ class Runner:
             ]
         except SchedulerError as error:
             return [Outcome(job, Answer(error=str(error))) for job in jobs]
-        supervisor.answered()
+        if any(answer.exhausted for answer in answers):
+            supervisor.ended(instance, Cause.MEMORY)
+        elif model != SCRIPT:
+            supervisor.answered()
         self._ran(jobs, answers, bucket)
         return [Outcome(job, answer) for job, answer in zip(jobs, answers, strict=True)]
 

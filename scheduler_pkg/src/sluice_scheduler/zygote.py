@@ -50,7 +50,7 @@ class Instance:
     def __init__(self, slot: str, pid: int, frames: FrameSocket) -> None:
         self.slot = slot
         self.pid = pid
-        self.killed = False  # on purpose
+        self.killed = False  # on purpose, or with a command that may do what it likes: its end is no failure
         self.gone = False  # reaped by the zygote
         self._script = False  # whether it runs a command
         self._frames = frames
@@ -73,6 +73,7 @@ class Instance:
                 header |= {"bucket": bucket.rows, "more": place < len(requests)}
             frames.append((header, body))
         self._script = model == SCRIPT
+        self.killed |= self._script
         await self._frames.send(*frames)
         answers = tuple([await self._answer(task) for task, _ in requests])
         if self._script or any(answer.exhausted for answer in answers):
