@@ -16,7 +16,7 @@ from sluice.digest import Digest
 from sluice.realise import PrefixStore
 
 _SHORT: Final = 8  # hexadecimal digits
-_LONGEST: Final = 64  # characters of an environment's name that a root's name has room for
+_LONGEST: Final = 56  # characters of an environment's name that a root's name has room for
 _NAME: Final = re.compile(r"scheduler\.[0-9a-f]{8}\..+\.json")
 
 
