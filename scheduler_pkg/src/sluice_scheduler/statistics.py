@@ -6,8 +6,11 @@ The fields are those of Triton's "Statistics" extension. Those that nothing meas
 
 from __future__ import annotations
 
+from collections.abc import ItemsView
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from sluice_scheduler.histogram import ROWS, RUNS, WAITS, Histogram
 
 _NS: Final = 1_000_000_000
 
@@ -41,10 +44,15 @@ class ModelStatistics:
     queue: Duration = field(default_factory=Duration)
     infer: Duration = field(default_factory=Duration)  # inside the model
     batches: dict[int, Duration] = field(default_factory=dict)  # rows that ran together
+    waits: Histogram = field(default_factory=lambda: Histogram(WAITS))  # seconds from the door to the start
+    runs: Histogram = field(default_factory=lambda: Histogram(RUNS))  # seconds of what ran together
+    rows: Histogram = field(default_factory=lambda: Histogram(ROWS))  # of what ran together
 
     def ran(self, rows: int, *, executions: int, seconds: float) -> None:
         """Count what ran together."""
         self.executions += executions
+        self.runs.add(seconds)
+        self.rows.add(rows)
         self.batches.setdefault(rows, Duration()).add(seconds)
 
     def succeeded(self, rows: int, *, total: float, queued: float, seconds: float, at: float) -> None:
@@ -53,6 +61,7 @@ class ModelStatistics:
         self.last_inference = round(at * 1000)
         self.success.add(total)
         self.queue.add(queued)
+        self.waits.add(queued)
         self.infer.add(seconds)
 
     def document(self) -> dict[str, Any]:
@@ -82,4 +91,11 @@ class Statistics:
 
     def of(self, environment: str, model: str) -> ModelStatistics:
         """Return a model's, to read or to count on."""
-        return self._models.setdefault((environment, model), ModelStatistics())
+        found = self._models.get((environment, model))
+        if found is None:  # not `setdefault`: making one takes longer than looking
+            found = self._models[environment, model] = ModelStatistics()
+        return found
+
+    def items(self) -> ItemsView[tuple[str, str], ModelStatistics]:
+        """Give every model's, by environment and model."""
+        return self._models.items()

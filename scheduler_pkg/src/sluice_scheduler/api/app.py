@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
 
-from sluice_scheduler.api import admin, deployments, events, infer, oip, problems, tasks
+from sluice_scheduler.api import admin, deployments, events, infer, metrics, oip, policy, problems, tasks
 from sluice_scheduler.api.headers import SecurityHeaders
 from sluice_scheduler.api.identity import Identified
+from sluice_scheduler.api.measuring import Measured, Requests
 from sluice_scheduler.api_keys import ApiKeys
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.fleet import Fleet
+from sluice_scheduler.governor import Governor
 from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.intake import Intake
 from sluice_scheduler.keys import Keys
@@ -32,7 +34,7 @@ def create_app(
     keys: Keys,
     api_keys: ApiKeys,
     everybody: bool,
-    ageing: float,
+    governor: Governor,
     max_request_bytes: Callable[[], int],
     reload: Callable[[], Awaitable[tuple[str, ...]]],
 ) -> FastAPI:
@@ -41,10 +43,14 @@ def create_app(
     problems.install(app)
     app.add_middleware(Identified, keys=api_keys, queue=queue, everybody=everybody)
     app.add_middleware(SecurityHeaders)
+    requests = Requests()
+    app.add_middleware(Measured, requests=requests)
     app.router.routes[:0] = infer.routes(intake, dispatcher, max_request_bytes=max_request_bytes)
     app.include_router(events.build_router(queue, happenings))  # before the tasks: events is no task's id
     app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
-    app.include_router(admin.build_router(fleet, queue, dispatcher, keys, ageing=ageing, reload=reload))
+    app.include_router(admin.build_router(fleet, queue, dispatcher, keys, reload=reload))
     app.include_router(deployments.build_router(orders, versions))
+    app.include_router(policy.build_router(governor))
     app.include_router(oip.build_router(fleet, dispatcher))
+    app.include_router(metrics.build_router(fleet, queue, dispatcher, requests))
     return app

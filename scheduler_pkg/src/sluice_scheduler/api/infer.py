@@ -44,6 +44,8 @@ def routes(intake: Intake, dispatcher: Dispatcher, *, max_request_bytes: Callabl
 class Infer:
     """Queues a task, waits for its answer and gives it; an ASGI application."""
 
+    path_format = PATHS[0]  # what it is counted as
+
     def __init__(self, intake: Intake, dispatcher: Dispatcher, max_request_bytes: Callable[[], int]) -> None:
         self._intake = intake
         self._dispatcher = dispatcher
