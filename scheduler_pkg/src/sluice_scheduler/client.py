@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from sluice_scheduler.errors import ClientError
+from sluice_scheduler.sse import Event, parse
 
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)  # seconds
 WAIT_AT_A_TIME: Final = 20.0  # seconds, of one request that waits for a task
+MOST_AT_ONCE: Final = 1000  # tasks of one request
+BYTES_AT_ONCE: Final = 1 << 20  # of one request with several tasks
+ENDED: Final = frozenset({"succeeded", "failed", "cancelled"})
+_FOLLOWING: Final = httpx.Timeout(60.0, connect=5.0)  # seconds; a follower hears something every 15
+_TASKS: Final = "/v1/tasks"
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-MAX_INPUT_FILE: Final = 64 << 20  # bytes
 
 
 class Client:
@@ -46,27 +51,86 @@ class Client:
         """
         return self._ask("GET", path, params=query)
 
-    def submit(
-        self,
-        model: str,
-        inputs: list[dict[str, Any]],
-        *,
-        priority: int | None = None,
-        environment: str | None = None,
-    ) -> dict[str, Any]:
-        """Submit a task; returns it as queued.
+    def submit(self, task: dict[str, Any], *, key: str | None = None) -> dict[str, Any]:
+        """Submit a task, under an idempotency key if one is given; returns it as the scheduler has it.
 
         Raises:
             ClientError: as `get`.
 
         """
-        request: dict[str, Any] = {"model": model, "inputs": inputs}
-        if priority is not None:
-            request["priority"] = priority
-        if environment is not None:
-            request["environment"] = environment
-        task: dict[str, Any] = self._ask("POST", "/v1/tasks", json=request)
-        return task
+        headers = {} if key is None else {"Idempotency-Key": key}
+        answer: dict[str, Any] = self._ask("POST", _TASKS, json=task, headers=headers)
+        return answer
+
+    def submit_many(self, tasks: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Submit tasks in their order, some hundred kilobytes at a time, each part whole or not at all.
+
+        Raises:
+            ClientError: as `get`; the parts before are submitted.
+
+        """
+        part: list[str] = []
+        size = 0
+        for text in map(json.dumps, tasks):
+            if part and (len(part) == MOST_AT_ONCE or size + len(text) > BYTES_AT_ONCE):
+                yield from self._submit_part(part)
+                part, size = [], 0
+            part.append(text)
+            size += len(text)
+        if part:
+            yield from self._submit_part(part)
+
+    def tasks(self, limit: int, **filters: str | float) -> Iterator[dict[str, Any]]:
+        """List the tasks that a filter means, the latest first, page by page.
+
+        Raises:
+            ClientError: as `get`.
+
+        """
+        path, query = _TASKS, {**filters, "limit": min(limit, MOST_AT_ONCE)}
+        while True:
+            response = self._send("GET", path, params=query)
+            yield from response.json()[:limit]
+            limit -= len(response.json())
+            if limit <= 0 or "next" not in response.links:
+                return
+            path, query = response.links["next"]["url"], {}
+
+    def retry(self, task: str) -> dict[str, Any]:
+        """Have a failed task tried again.
+
+        Raises:
+            ClientError: as `get`.
+
+        """
+        document: dict[str, Any] = self._ask("POST", f"{_path(task)}/retry")
+        return document
+
+    def retry_all(self, limit: int, **filters: str | float) -> Iterable[dict[str, Any]]:
+        """Have the failed tasks that a filter means tried again.
+
+        Raises:
+            ClientError: as `get`.
+
+        """
+        documents: Iterable[dict[str, Any]] = self._ask(
+            "POST", f"{_TASKS}/retry", params={**filters, "limit": limit}
+        )
+        return documents
+
+    def events(self, task: str | None = None, **filters: str | float) -> Iterator[Event]:
+        """Follow a task until it has ended, or all that a filter means until the scheduler stops.
+
+        Raises:
+            ClientError: as `get`.
+
+        """
+        path = f"{_TASKS if task is None else _path(task)}/events"
+        with self._failing(), self._http.stream("GET", path, params=filters, timeout=_FOLLOWING) as response:
+            if not response.is_success:
+                response.read()
+                self._checked(response, path)
+            yield from parse(response.iter_lines())
 
     def wait(self, task: str, seconds: float) -> dict[str, Any]:
         """Return a task once it has ended, or as it is after so many seconds.
@@ -77,11 +141,9 @@ class Client:
         """
         left = seconds
         while True:
-            document: dict[str, Any] = self.get(
-                f"/v1/tasks/{quote(task, safe='')}", wait=min(left, WAIT_AT_A_TIME)
-            )
+            document: dict[str, Any] = self.get(_path(task), wait=min(left, WAIT_AT_A_TIME))
             left -= WAIT_AT_A_TIME
-            if document.get("finished_at") is not None or left <= 0:
+            if document.get("state") in ENDED or left <= 0:
                 return document
 
     def cancel(self, task: str) -> dict[str, Any]:
@@ -91,7 +153,7 @@ class Client:
             ClientError: as `get`.
 
         """
-        document: dict[str, Any] = self._ask("DELETE", f"/v1/tasks/{quote(task, safe='')}")
+        document: dict[str, Any] = self._ask("DELETE", _path(task))
         return document
 
     def record(self, task: str) -> Any:  # noqa: ANN401 - JSON, checked by whoever reads it
@@ -101,7 +163,7 @@ class Client:
             ClientError: as `get`.
 
         """
-        return self.get(f"/v1/tasks/{quote(task, safe='')}/record")
+        return self.get(f"{_path(task)}/record")
 
     def receipt(self, task: str) -> bytes:
         """Fetch an answer's receipt as it is.
@@ -110,7 +172,7 @@ class Client:
             ClientError: as `get`.
 
         """
-        return self._send("GET", f"/v1/tasks/{quote(task, safe='')}/receipt").content
+        return self._send("GET", f"{_path(task)}/receipt").content
 
     def keys(self) -> bytes:
         """Fetch the scheduler's public keys as they are.
@@ -131,6 +193,18 @@ class Client:
         changed: list[str] = self._ask("POST", "/v1/reload")["changed"]
         return changed
 
+    def order(self, path: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Give an order about a deployment; returns what became of it, or that it goes on.
+
+        Raises:
+            ClientError: as `get`; a candidate that was refused is told in what is returned.
+
+        """
+        document: dict[str, Any] = self._ask("POST", path, also=409, json=asked)
+        if "outcome" not in document:
+            raise ClientError(str(document.get("error")))
+        return document
+
     def health(self) -> dict[str, Any]:
         """Say whether it is ready, and if not what it is doing.
 
@@ -144,14 +218,27 @@ class Client:
     def _ask(self, method: str, path: str, *, also: int = 200, **options: Any) -> Any:  # noqa: ANN401 - httpx's
         return self._send(method, path, also=also, **options).json()
 
+    def _submit_part(self, part: list[str]) -> Iterator[dict[str, Any]]:
+        content = f'{{"tasks": [{",".join(part)}]}}'
+        headers = {"Content-Type": "application/json"}
+        yield from self._ask("POST", _TASKS, content=content, headers=headers)["tasks"]
+
     def _send(self, method: str, path: str, *, also: int = 200, **options: Any) -> httpx.Response:  # noqa: ANN401
-        try:
+        with self._failing():
             response = self._http.request(method, path, **options)
+        return self._checked(response, path, also)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise ClientError(
                 f"no scheduler answers at {self._url}: {reason}; start one with `sluice scheduler serve`"
             ) from None
+
+    def _checked(self, response: httpx.Response, path: str, also: int = 200) -> httpx.Response:
         try:
             document = response.json()
         except ValueError:
@@ -164,49 +251,5 @@ class Client:
         return response
 
 
-def parse_input(text: str) -> dict[str, Any]:
-    """Read `NAME=TEXT` or `NAME=@FILE` as one BYTES element.
-
-    Raises:
-        ClientError: it is neither, or the file cannot be read.
-
-    """
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise ClientError(f"an input is NAME=TEXT or NAME=@FILE, not {text[:80]!r}")
-    if not value.startswith("@"):
-        return {"name": name, "datatype": "BYTES", "shape": [1], "data": [value]}
-    content = _read(Path(value[1:]))
-    return {
-        "name": name,
-        "datatype": "BYTES",
-        "shape": [1],
-        "parameters": {"content_type": "base64"},
-        "data": [base64.b64encode(content).decode("ascii")],
-    }
-
-
-def read_inputs(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON file that is an Open Inference Protocol request, or its `inputs` list.
-
-    Raises:
-        ClientError: it cannot be read or is neither.
-
-    """
-    try:
-        document = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise ClientError(f"{path}: it is not JSON: {error}") from None
-    inputs = document.get("inputs") if isinstance(document, dict) else document
-    if not isinstance(inputs, list):
-        raise ClientError(f"{path}: expected a list of tensors, or an object with such a list as inputs")
-    return inputs
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_INPUT_FILE:
-            raise ClientError(f"{path}: it is larger than {MAX_INPUT_FILE} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise ClientError(f"{path}: {error.strerror or error}") from None
+def _path(task: str) -> str:
+    return f"{_TASKS}/{quote(task, safe='')}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from sluice_scheduler import canary
-from sluice_scheduler.cli import init, keys, receipts, serve, tasks
+from sluice_scheduler.cli import deployments, init, keys, lists, receipts, serve, submit, tasks
 
 app = typer.Typer(
     help="Run prioritized PyTorch inference out of locked environments, and look at its tasks.",
@@ -17,11 +17,18 @@ app.command("init")(init.init)
 app.command("config")(init.config)
 app.command("serve")(serve.command)
 app.command("reload")(init.reload)
-app.command("submit")(tasks.submit)
+app.command("submit")(submit.submit)
 app.command("status")(tasks.status)
 app.command("show")(tasks.show)
-app.command("cancel")(tasks.cancel)
+app.command("list")(lists.list_tasks)
+app.command("watch")(lists.watch)
+app.command("cancel")(lists.cancel)
+app.command("retry")(lists.retry)
 app.command("models")(tasks.models)
+app.command("deployments")(deployments.deployments)
+app.command("deploy")(deployments.deploy)
+app.command("rollback")(deployments.rollback)
+app.command("log")(deployments.log)
 app.command("receipt")(receipts.receipt)
 app.command("rotate-key")(receipts.rotate_key)
 app.command("canary")(canary.command)

@@ -18,9 +18,9 @@ from sluice.receipt import Answer, Receipt, published
 from sluice.settings import Settings
 from sluice_scheduler import tensors
 from sluice_scheduler.cli.options import Json, State, Url, connect
-from sluice_scheduler.client import read_inputs
 from sluice_scheduler.deployments import realiser
 from sluice_scheduler.errors import ClientError
+from sluice_scheduler.inputs import read_inputs
 from sluice_scheduler.replay import AnswerRecord, RecordError, Verdict
 from sluice_scheduler.replayer import replay
 
