@@ -1,15 +1,26 @@
 """What only the durable queue does: last, and fail whole."""
 
 import asyncio
+import os
+import re
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from sluice.digest import Digest
 from sluice_scheduler.errors import QueueError
-from sluice_scheduler.job import Submission
-from sluice_scheduler.queues.sqlite import SqliteQueue
+from sluice_scheduler.job import Provenance, State, Submission
+from sluice_scheduler.queues.blobs import THRESHOLD
+from sluice_scheduler.queues.rows import SQL
+from sluice_scheduler.queues.schema import connect
+from sluice_scheduler.queues.sqlite import BLOBS, SqliteQueue
+
+D = Digest("0" * 64)
+PROVENANCE = Provenance(D, D, D, D, "u", {}, D)
 
 
 def new(name):
@@ -59,17 +70,127 @@ def test_what_is_no_database_is_refused(tmp_path):
         SqliteQueue(tmp_path / "q")
 
 
-def test_a_full_disk_fails_the_put_and_leaves_nothing(tmp_path):
+VERSION_1 = """
+CREATE TABLE task (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, lane TEXT NOT NULL, model TEXT NOT NULL,
+    priority INTEGER NOT NULL, rank REAL NOT NULL, state TEXT NOT NULL, enqueued_at REAL NOT NULL,
+    input_digest TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, start_order INTEGER, started_at REAL,
+    finished_at REAL, lease_until REAL, error TEXT, provenance TEXT
+) STRICT;
+CREATE INDEX task_waiting ON task (lane, rank, seq) WHERE state = 'queued';
+CREATE INDEX task_leased ON task (lease_until) WHERE state = 'running';
+CREATE TABLE task_input (seq INTEGER PRIMARY KEY REFERENCES task, tensors BLOB NOT NULL) STRICT;
+CREATE TABLE task_output (seq INTEGER PRIMARY KEY REFERENCES task, tensors BLOB NOT NULL) STRICT;
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+INSERT INTO counter VALUES ('start_order', 7);
+INSERT INTO task (id, lane, model, priority, rank, state, enqueued_at, input_digest, attempts, finished_at)
+VALUES ('a', 'lane', 'm', 5, 1.0, 'queued', 1.0, '{digest}', 0, NULL),
+       ('b', 'lane', 'm', 3, 1.0, 'failed', 1.0, '{digest}', 3, 2.0);
+INSERT INTO task_input SELECT seq, x'00' FROM task;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_queue_of_the_first_version_is_brought_up_to_date(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "q")) as db:
+        db.executescript(VERSION_1.format(digest="0" * 64))
+
     async def work():
         queue = SqliteQueue(tmp_path / "q")
-        await queue.put(new("a"))
-        await queue._writer.run(lambda db: db.execute("PRAGMA max_page_count = 1").fetchall())
-        big = Submission("b", "lane", "m", 5, 1.0, 1.0, Digest("0" * 64), b"x" * 10_000_000)
-        with pytest.raises(QueueError, match="full"):
-            await queue.put(big)
-        assert [job.id for job in await queue.list()] == ["a"]
+        assert await queue.depths() == {("lane", 5): 1}
+        assert await queue.counts() == {("lane", State.QUEUED): 1, ("lane", State.FAILED): 1}
+        (job,) = await queue.lease("lane", now=1.0, seconds=1.0)
+        assert (job.id, job.start_order, job.inputs, job.tenant, job.cost) == ("a", 8, b"\0", "", 0.0)
+        await queue.retry("b", now=2.0, rank=1.0)
+        await queue.cancel("b", now=3.0)
+        assert await queue.forget(ended_before=4.0, limit=9) == 1
+        await queue.close()
+        await SqliteQueue(tmp_path / "q").close()
+
+    asyncio.run(work())
+    with closing(sqlite3.connect(tmp_path / "q")) as db:
+        upgraded = db.execute("SELECT type, name FROM sqlite_schema ORDER BY name").fetchall()
+    with closing(connect(tmp_path / "fresh")) as db:
+        assert [
+            tuple(row) for row in db.execute("SELECT type, name FROM sqlite_schema ORDER BY name")
+        ] == upgraded
+
+
+# What these touch grows with the queue, and nobody waits for them on the way of a task.
+LOOKING = {"list", "standing"}
+
+
+def test_no_statement_on_the_way_of_a_task_goes_through_all_of_them(tmp_path):
+    checked = set()
+    with closing(connect(tmp_path / "q")) as db:
+        for name, statement in SQL.items():
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")) and name not in LOOKING:
+                values = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
+                plan = [row["detail"] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+                assert not [step for step in plan if re.match("SCAN (?!json_each|tally)", step)], name
+                assert name == "due" or not [step for step in plan if "TEMP B-TREE" in step], name
+                checked.add(name)
+    assert {"ahead", "start", "end", "due", "old", "get", "named"} <= checked
+
+
+async def fill_the_disk(folder):
+    """Work on a queue whose disk fills up, and go on when there is room again."""
+    (folder / "ballast").write_bytes(bytes(2 << 20))
+    queue = SqliteQueue(folder / "q")
+    await queue.put(new("a"))
+    await queue.lease("lane", now=1.0, seconds=1.0)
+    put, refused = ["a"], 0
+    for number in range(2000):
+        size = (1000, THRESHOLD + 1 + number)[number % 50 == 0]
+        job = Submission(str(number), "lane", "m", 5, 1.0, 1.0, Digest("0" * 64), bytes(size))
+        try:
+            await queue.put(job)
+        except QueueError as error:
+            refused += "full" in str(error) or "No space" in str(error)
+        else:
+            put.append(job.id)
+    assert refused > 100
+    assert len(put) > 20
+    # Whatever was accepted is there, and can be read.
+    assert [job.id for job in reversed(await queue.list(limit=10_000))] == put
+    with pytest.raises(QueueError):
+        await queue.ack("a", 1, now=2.0, outputs=bytes(2 * THRESHOLD), provenance=PROVENANCE)
+    (folder / "ballast").unlink()
+    await queue.ack("a", 1, now=2.0, outputs=bytes(2 * THRESHOLD), provenance=PROVENANCE)
+    for name in put[1:]:
+        (job,) = await queue.lease("lane", now=3.0, seconds=1.0)
+        assert job.id == name
+        assert set(job.inputs or b"x") <= {0, *b"in"}
+        await queue.cancel(name, now=4.0)
+    while await queue.forget(ended_before=9.0, limit=500):
+        pass
+    await queue.close()
+    assert list((folder / BLOBS).iterdir()) == []
+    os.write(1, b"went on")
+
+
+def test_a_full_disk_refuses_whole_tasks_and_the_queue_goes_on_when_there_is_room(tmp_path):
+    mounted = f"mount -t tmpfs -o size=6m none {tmp_path} && exec {sys.executable} {__file__} {tmp_path}"
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", mounted],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in done.stderr and "Error" not in done.stderr:
+        pytest.skip(f"no mount namespaces here: {done.stderr.strip()}")
+    assert (done.stdout, done.returncode) == ("went on", 0), done.stderr
+
+
+def test_a_closed_queue_says_so(tmp_path):
+    async def work():
+        queue = SqliteQueue(tmp_path / "q")
         await queue.close()
         with pytest.raises(QueueError, match="closed"):
             await queue.put(new("c"))
 
     asyncio.run(work())
+
+
+if __name__ == "__main__":
+    asyncio.run(fill_the_disk(Path(sys.argv[1])))
