@@ -259,6 +259,22 @@ def channel(channel_root):
 
 
 @pytest.fixture(scope="session")
+def publish_package(channel, channel_root):
+    """Publish one more package and an environment of it: `publish_package(name, package)`."""
+
+    def make(name, package):
+        package.write(channel_root)
+        index(channel_root)
+        (channel_root / "envs" / name).mkdir()
+        publish(
+            channel_root / "envs" / name, lock_spec(EnvSpec(name, (channel,), (package.record["name"],)), {})
+        )
+        return name
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def prefixes(tmp_path_factory):
     """Share realised prefixes between the tests of one session."""
     return tmp_path_factory.mktemp("p")
@@ -358,6 +374,22 @@ def running(arguments, state):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def daemons():
+    """Give what starts a daemon of any channel: `with daemons(channel, prefixes, state, environments=(...)) as one`."""
+
+    def make(channel, prefixes, state, *more, environments):
+        return running(command(channel, prefixes, state, *more, environments=environments), state)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """Give what serves a folder over HTTP: `with serving(folder) as url`."""
+    return served
 
 
 @pytest.fixture
