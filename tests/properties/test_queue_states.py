@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from sluice.digest import Digest
 from sluice_scheduler.errors import SchedulerError
-from sluice_scheduler.job import Provenance, Submission
+from sluice_scheduler.job import Provenance, State, Submission
 from sluice_scheduler.queues.memory import MemoryQueue
 from sluice_scheduler.queues.sqlite import SqliteQueue
 
@@ -19,29 +20,54 @@ names = st.sampled_from("abcd")
 attempts = st.integers(1, 4)
 now = st.floats(0, 100)
 operations = st.one_of(
-    st.tuples(st.just("put"), names, st.integers(0, 3), st.integers(1, 3), st.sampled_from(["", "k", "l"])),
-    st.tuples(st.just("lease"), now, st.integers(0, 4)),
+    st.tuples(
+        st.just("put"),
+        names,
+        st.integers(0, 3),
+        st.integers(1, 3),
+        st.sampled_from(["", "k", "l"]),
+        st.sampled_from([1, 5, 9]),
+    ),
+    st.tuples(st.just("lease"), now, st.integers(0, 4), st.sampled_from([1, 5, 9])),
     st.tuples(st.just("ack"), names, attempts),
     st.tuples(st.just("fail"), names, attempts, st.booleans()),
     st.tuples(st.just("cancel"), names),
+    st.tuples(st.just("shed"), names),
     st.tuples(st.just("sweep"), now, st.booleans()),
+    st.tuples(st.just("retry"), names, st.integers(0, 3)),
+    st.tuples(st.just("rerank"), names, st.integers(0, 3), st.sampled_from([1, 5, 9])),
+    st.tuples(st.just("forget"), st.integers(0, 3)),
+    st.tuples(st.just("standing"), names),
+    st.tuples(st.just("changes"), names),
+    st.tuples(st.just("waiting"), st.booleans()),
 )
 
 
-async def perform(queue, operation):
-    match operation:
-        case ("put", name, rank, rows, key):
-            return await queue.put(Submission(name, "l", "m", 5, float(rank), 0.0, D, b"in", rows, key))
-        case ("lease", at, room):
-            return await queue.lease("l", now=at, seconds=10, room={"m": room})
-        case ("ack", name, attempt):
-            return await queue.ack(name, attempt, now=1.0, outputs=b"out", provenance=PROVENANCE)
-        case ("fail", name, attempt, lost):
-            return await queue.fail(name, attempt, now=1.0, error="e", lost=lost)
-        case ("cancel", name):
-            return await queue.cancel(name, now=1.0)
-        case ("sweep", at, abandoned):
-            return await queue.sweep(now=at, abandoned=abandoned)
+def submission(name, rank, rows, key, priority):
+    return Submission(name, "l", "m", priority, float(rank), 0.0, D, b"in", rows, key, cost=float(rows))
+
+
+CALLS = {
+    "put": lambda queue, *new: queue.put(submission(*new)),
+    "lease": lambda queue, at, room, lowest: queue.lease(
+        "l", now=at, seconds=10, room={"m": room}, lowest=lowest
+    ),
+    "ack": lambda queue, name, attempt: queue.ack(
+        name, attempt, now=1.0, outputs=b"out", provenance=PROVENANCE
+    ),
+    "fail": lambda queue, name, attempt, lost: queue.fail(name, attempt, now=1.0, error="e", lost=lost),
+    "cancel": lambda queue, name: queue.cancel(name, now=1.0),
+    "shed": lambda queue, name: queue.cancel(name, now=1.0, reason="late"),
+    "sweep": lambda queue, at, abandoned: queue.sweep(now=at, abandoned=abandoned),
+    "retry": lambda queue, name, rank: queue.retry(name, now=2.0, rank=float(rank)),
+    "rerank": lambda queue, name, rank, priority: queue.rerank(
+        name, priority=priority, rank=float(rank), reason="why", now=2.0
+    ),
+    "forget": lambda queue, limit: queue.forget(ended_before=50.0, limit=limit),
+    "standing": lambda queue, name: queue.standing(name),
+    "changes": lambda queue, name: queue.changes(name),
+    "waiting": lambda queue, last: queue.waiting("l", limit=3, last=last),
+}
 
 
 async def story(queue, sequence):
@@ -50,13 +76,20 @@ async def story(queue, sequence):
     try:
         for operation in sequence:
             try:
-                told.append(await perform(queue, operation))
+                told.append(await CALLS[operation[0]](queue, *operation[1:]))
             except SchedulerError as error:
                 told.append((type(error), str(error)))
-            for job in await queue.list():
+            jobs = {job.id: job for job in await queue.list()}
+            ended = {name: state for name, state in ended.items() if name in jobs}  # the others are forgotten
+            if operation[0] == "retry":
+                ended.pop(operation[1], None)
+            for job in jobs.values():
                 assert ended.get(job.id, job.state) == job.state, "an ended job changed"
                 if job.state.ended:
                     ended[job.id] = job.state
+            assert await queue.counts() == Counter((job.lane, job.state) for job in jobs.values())
+            waiting = [(job.lane, job.priority) for job in jobs.values() if job.state is State.QUEUED]
+            assert await queue.depths() == Counter(waiting)
         told.append(await queue.list())
     finally:
         await queue.close()
