@@ -50,4 +50,4 @@ def _path(path: Path) -> str:
         raise SettingsError(
             f"a unit has no room for the path {text[:200]!r}; use one without blanks and quotes"
         )
-    return text.replace("%", "%%").replace("$", "$$$$")
+    return text.replace("%", "%%").replace("$", "$$")
