@@ -56,11 +56,13 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _parser() -> Literal["httptools", "h11"]:
+def _parser() -> type[asyncio.Protocol] | Literal["h11"]:
     if importlib.util.find_spec("httptools"):
-        return "httptools"
+        from sluice_scheduler.bounded import BoundedProtocol  # noqa: PLC0415 - httptools may be missing
+
+        return BoundedProtocol
     log.warning("httptools is not installed: the scheduler answers more slowly")
-    return "h11"
+    return "h11"  # bounds a head by itself
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from sluice.errors import SluiceError
 from sluice_scheduler import errors
@@ -22,6 +23,8 @@ STATUS: Final[dict[type[Exception], int]] = {
     errors.UnsupportedError: 501,
     errors.ExpiredError: 503,
     errors.ForbiddenError: 403,
+    errors.QuotaError: 429,
+    errors.RefusedError: 503,
     errors.UnknownTaskError: 404,
     errors.TransitionError: 409,
     errors.ReloadError: 409,
@@ -29,9 +32,16 @@ STATUS: Final[dict[type[Exception], int]] = {
     errors.CrowdedError: 503,
     errors.DrainingError: 503,
     errors.QueueError: 503,
+    errors.UnknownEnvironmentError: 404,
+    errors.OrderError: 409,
+    errors.ChannelError: 502,
     SluiceError: 500,
 }
 RETRY_SECONDS: Final = 5
+_HEADERS: Final = {
+    413: {"Connection": "close"},  # the rest of the request is not waited for
+    503: {"Retry-After": str(RETRY_SECONDS)},
+}
 
 
 def status_of(error: Exception) -> int:
@@ -41,15 +51,15 @@ def status_of(error: Exception) -> int:
 
 def problem(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Answer with one line."""
-    later = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None  # noqa: PLR2004 - as in the table
-    return JSONResponse({"error": " ".join(message.split())}, status, headers or later)
+    return JSONResponse({"error": " ".join(message.split())}, status, headers or _HEADERS.get(status))
 
 
 def install(app: FastAPI) -> None:
     """Have an application answer errors this way."""
 
     async def refused(_: Request, error: Exception) -> JSONResponse:
-        return problem(status_of(error), str(error))
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.RefusedError) else None
+        return problem(status_of(error), str(error), headers)
 
     async def malformed(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -60,6 +70,11 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
 
+    async def hung_up(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ClientDisconnect)
+        return problem(400, "the request ended before its body did")
+
     app.add_exception_handler(SluiceError, refused)
+    app.add_exception_handler(ClientDisconnect, hung_up)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, unrouted)
