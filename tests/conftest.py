@@ -15,8 +15,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 class RunningRedis:
     """Debian's redis-server over a folder, at a port that stays the same when it is started again."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, tls=False):
         self.folder = folder
+        self.flags = ("--port", "0", "--tls-port") if tls else ("--port",)
         self.options = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", *options)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -32,7 +33,7 @@ class RunningRedis:
         log = self.folder / "redis.log"
         place = ("--bind", "127.0.0.1", "--dir", str(self.folder), "--logfile", str(log))
         started = log.read_text().count("Ready to accept") if log.exists() else 0
-        self.process = subprocess.Popen([program, "--port", str(self.port), *place, *self.options])
+        self.process = subprocess.Popen([program, *self.flags, str(self.port), *place, *self.options])
         deadline = time.monotonic() + seconds
         while not log.exists() or log.read_text().count("Ready to accept") == started:
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -61,10 +62,10 @@ def start_redis(tmp_path):
     """Start a server of the test's own: `start_redis("--requirepass", "secret")`."""
     servers = []
 
-    def start(*options):
+    def start(*options, tls=False):
         folder = tmp_path / f"redis{len(servers)}"
         folder.mkdir()
-        servers.append(RunningRedis(folder, *options))
+        servers.append(RunningRedis(folder, *options, tls=tls))
         return servers[-1].start()
 
     yield start
