@@ -14,6 +14,8 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from sluice.digest import Digest
 from sluice_scheduler.errors import LeaseLostError, TransitionError, UnknownTaskError
 from sluice_scheduler.job import Provenance, State, Submission
@@ -23,6 +25,7 @@ from sluice_scheduler.queues.sqlite import BLOBS, SqliteQueue
 KILLS = int(os.environ.get("SLUICE_KILLS", "5"))
 D = Digest("0" * 64)
 PROVENANCE = Provenance(D, D, D, D, "u", {}, D)
+FOLLOWING = 10  # kills of one queue
 LANE = "lane"
 KEPT_SECONDS = 0.5  # until what has ended is forgotten
 
@@ -143,32 +146,37 @@ async def look(folder, ends):
     return jobs
 
 
+async def finish(folder, names):
+    """Run what is left; nothing else is there, and no file outlives it."""
+    queue = SqliteQueue(folder / "queue.sqlite")
+    while batch := await queue.lease(LANE, now=1.0, seconds=60, room={"m": 64}):
+        for job in batch:
+            await queue.ack(job.id, job.attempts, now=1.0, outputs=answer(job.inputs), provenance=PROVENANCE)
+    left = await queue.list(limit=1_000_000)
+    assert all(job.state.ended for job in left)
+    assert {job.id for job in left} == names
+    while await queue.forget(ended_before=time.time() + 1, limit=1000):
+        pass
+    await queue.close()
+    assert list((folder / BLOBS).iterdir()) == [], "a blob outlived the last task that named it"
+
+
+@pytest.mark.timeout(60 + 6 * KILLS)
 def test_what_was_accepted_ends_once_whenever_its_process_is_killed(tmp_path):
     chance = random.Random(os.environ.get("SLUICE_SEED", "queue"))
-    ends = {}
-    for number in range(KILLS):
-        killed_once(tmp_path, f"{number}", chance.uniform(0.0, 0.8))
-        jobs = asyncio.run(look(tmp_path, ends))
-    accepted, ended = told(tmp_path)
-    assert len(accepted) > 5 * KILLS, "there was no load"
-    assert len(ended) > KILLS, "nothing ran"
-
-    async def finish():
-        queue = SqliteQueue(tmp_path / "queue.sqlite")
-        while batch := await queue.lease(LANE, now=1.0, seconds=60, room={"m": 64}):
-            for job in batch:
-                await queue.ack(
-                    job.id, job.attempts, now=1.0, outputs=answer(job.inputs), provenance=PROVENANCE
-                )
-        left = await queue.list(limit=1_000_000)
-        assert all(job.state.ended for job in left)
-        assert {job.id for job in left} == jobs.keys()
-        while await queue.forget(ended_before=time.time() + 1, limit=1000):
-            pass
-        await queue.close()
-        assert list((tmp_path / BLOBS).iterdir()) == [], "a blob outlived the last task that named it"
-
-    asyncio.run(finish())
+    accepted = ran = 0
+    for first in range(0, KILLS, FOLLOWING):
+        folder, ends = tmp_path / str(first), {}
+        folder.mkdir()
+        for number in range(first, min(first + FOLLOWING, KILLS)):
+            killed_once(folder, f"{number}", chance.uniform(0.0, 0.8))
+            jobs = asyncio.run(look(folder, ends))
+        asyncio.run(finish(folder, jobs.keys()))
+        accepted += len(told(folder)[0])
+        ran += len(told(folder)[1])
+    print(f"{KILLS} kills, {accepted} tasks accepted, {ran} told to have ended")
+    assert accepted > 5 * KILLS, "there was no load"
+    assert ran > KILLS, "nothing ran"
 
 
 if __name__ == "__main__":

@@ -47,8 +47,9 @@ class Standing:
 class JobQueue(Protocol):
     """Keeps jobs until they are asked for, each ending in exactly one of succeeded, failed, cancelled.
 
-    Durable: what a call returned survives the process and, but for `lease` and `heartbeat`, the machine; a lease
-    that a power cut undoes leaves its job queued as before. (The in-memory queue ends with its process.)
+    Durable: what a call returned survives the process and, but for `lease`, `heartbeat` and what is not `lasting`,
+    the machine; a lease that a power cut undoes leaves its job queued as before. (The in-memory queue ends with its
+    process.)
     Ordering: `lease` gives the lowest rank of its lane, of equal ranks the first put; it stores ranks and never
     computes one. Fencing: a job's `attempts` at its lease names that lease; `heartbeat`, `ack` and `fail` of
     another one change nothing and raise LeaseLostError. Idempotence: what was done may be said again.
@@ -57,8 +58,12 @@ class JobQueue(Protocol):
     Times are seconds since the epoch, given by the caller.
     """
 
-    async def put(self, new: Submission) -> Job:
-        """Keep a job; once this returns it is durable. An id that is there already is returned unchanged."""
+    async def put(self, new: Submission, *, lasting: bool = True) -> Job:
+        """Keep a job; once this returns it is durable. An id that is there already is returned unchanged.
+
+        Whoever waits for the job's end and has promised nothing before need not have it `lasting`: it survives the
+        machine once its `ack` has returned.
+        """
         ...
 
     async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:

@@ -24,7 +24,7 @@ class MemoryQueue:
         self._changes: dict[str, tuple[Change, ...]] = {}
         self._starts = 0
 
-    async def put(self, new: Submission) -> Job:
+    async def put(self, new: Submission, *, lasting: bool = True) -> Job:  # noqa: ARG002 - nothing lasts here
         """Keep a job."""
         (job,) = await self.put_all([new])
         return job

@@ -57,7 +57,7 @@ class RedisQueue(RedisView):
         """
         return cls(await RedisServer.open(address, prefix, holder))
 
-    async def put(self, new: Submission) -> Job:
+    async def put(self, new: Submission, *, lasting: bool = True) -> Job:  # noqa: ARG002 - all it keeps lasts
         """Keep a job."""
         return (await self.put_all((new,)))[0]
 

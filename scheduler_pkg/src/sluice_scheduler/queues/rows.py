@@ -76,18 +76,15 @@ def start(db: sqlite3.Connection, seq: int, now: float, seconds: float) -> tuple
     return to_job(started), tensors_of(db, "input", seq)
 
 
-def leased(db: sqlite3.Connection, job_id: str, attempt: int) -> tuple[int, Job]:
-    """Read a job that somebody holds.
+def held(job: Job, attempt: int) -> None:
+    """Pass if a job runs under this lease.
 
     Raises:
         LeaseLostError: it is another's, or nobody's.
-        UnknownTaskError: there is none.
 
     """
-    seq, job = find(db, job_id)
     if job.state is not State.RUNNING or job.attempts != attempt:
         raise LeaseLostError
-    return seq, job
 
 
 def end(

@@ -18,10 +18,10 @@ from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submissi
 from sluice_scheduler.queue import Filter, Standing
 from sluice_scheduler.queues import reading, rows
 from sluice_scheduler.queues.blobs import Blobs, Kept
+from sluice_scheduler.queues.connection import Connection
 from sluice_scheduler.queues.memory import lost_error
-from sluice_scheduler.queues.rows import SQL, end, find, joining, leased, start, tensors_of, to_job
+from sluice_scheduler.queues.rows import SQL, end, find, held, joining, start, tensors_of, to_job
 from sluice_scheduler.queues.schema import connect
-from sluice_scheduler.queues.writer import Writer
 
 BLOBS: Final = "blobs"  # the folder beside the file
 
@@ -37,23 +37,29 @@ class SqliteQueue:
 
         """
         try:
-            self._writer = Writer(lambda: connect(path))
+            self._writer = Connection(lambda: connect(path))
+            # What is only looked at holds nobody up, however long it takes.
+            self._reader = Connection(lambda: connect(path))
         except sqlite3.Error as error:
             raise QueueError(f"cannot open the queue {path}: {error}; is it a Sluice state folder?") from None
         self._blobs = Blobs(path.with_name(BLOBS), self._named)
 
-    async def put(self, new: Submission) -> Job:
+    async def put(self, new: Submission, *, lasting: bool = True) -> Job:
         """Keep a job."""
-        (job,) = await self.put_all((new,))
+        (job,) = await self._put((new,), lasting=lasting)
         return job
 
     async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:
         """Keep several jobs."""
-        several = tuple(new)
+        return await self._put(tuple(new), lasting=True)
+
+    async def _put(self, several: Sequence[Submission], *, lasting: bool) -> tuple[Job, ...]:
 
         async def commit(inputs: Sequence[Kept]) -> tuple[Job, ...]:
             pairs = tuple(zip(several, inputs, strict=True))
-            return await self._writer.run(lambda db: tuple(rows.put(db, one, kept) for one, kept in pairs))
+            return await self._writer.run(
+                lambda db: tuple(rows.put(db, one, kept) for one, kept in pairs), lasting=lasting
+            )
 
         return await self._blobs.storing([one.inputs for one in several], commit)
 
@@ -94,7 +100,8 @@ class SqliteQueue:
         """Hold a leased job longer."""
 
         def operation(db: sqlite3.Connection) -> None:
-            seq, _ = leased(db, job_id, attempt)
+            seq, job = find(db, job_id)
+            held(job, attempt)
             db.execute(SQL["hold"], {"seq": seq, "until": now + seconds})
 
         await self._writer.run(operation, lasting=False)
@@ -115,7 +122,7 @@ class SqliteQueue:
             seq, job = find(db, job_id)
             if job.state is State.SUCCEEDED and job.attempts == attempt:
                 return job
-            seq, job = leased(db, job_id, attempt)
+            held(job, attempt)
             rows.put_tensors(db, "output", seq, kept)
             if receipt is not None:
                 db.execute(SQL["put_receipt"], {"seq": seq, "envelope": receipt})
@@ -139,11 +146,11 @@ class SqliteQueue:
         """End a leased job badly, or queue it again."""
 
         def operation(db: sqlite3.Connection) -> Job:
-            done = find(db, job_id)[1]
+            seq, job = find(db, job_id)
             ends = (State.FAILED, State.QUEUED) if lost else (State.FAILED,)
-            if done.attempts == attempt and done.state in ends:
-                return done
-            seq, job = leased(db, job_id, attempt)
+            if job.attempts == attempt and job.state in ends:
+                return job
+            held(job, attempt)
             state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.tries)
             return end(db, seq, state, now, error=error, provenance=provenance)
 
@@ -209,15 +216,15 @@ class SqliteQueue:
 
     async def changes(self, job_id: str) -> tuple[Change, ...]:
         """Give what was recorded of a job."""
-        return await self._writer.run(lambda db: reading.changes(db, job_id), lasting=False)
+        return await self._reader.run(lambda db: reading.changes(db, job_id), lasting=False)
 
     async def standing(self, job_id: str) -> Standing | None:
         """Say what a job has before it."""
-        return await self._writer.run(lambda db: reading.standing(db, job_id), lasting=False)
+        return await self._reader.run(lambda db: reading.standing(db, job_id), lasting=False)
 
     async def waiting(self, lane: str, *, limit: int, last: bool = False) -> tuple[Job, ...]:
         """Give a lane's first or last queued jobs."""
-        return await self._writer.run(
+        return await self._reader.run(
             lambda db: reading.waiting(db, lane, limit=limit, last=last), lasting=False
         )
 
@@ -244,11 +251,11 @@ class SqliteQueue:
             given = tensors_of(db, "input", seq) if inputs else None
             return job, given, tensors_of(db, "output", seq) if job.state is State.SUCCEEDED else None
 
-        job, *kept = await self._writer.run(operation, lasting=False)
+        job, *kept = await self._reader.run(operation, lasting=False)
         try:
             given, made = [None if one is None else await self._blobs.load(one) for one in kept]
         except BlobError:
-            await self._writer.run(lambda db: find(db, job_id), lasting=False)  # it may be forgotten by now
+            await self._reader.run(lambda db: find(db, job_id), lasting=False)  # it may be forgotten by now
             raise
         return replace(job, inputs=given, outputs=made)
 
@@ -259,28 +266,29 @@ class SqliteQueue:
             row = db.execute(SQL["receipt"], {"seq": find(db, job_id)[0]}).fetchone()
             return None if row is None else bytes(row["envelope"])
 
-        return await self._writer.run(operation, lasting=False)
+        return await self._reader.run(operation, lasting=False)
 
     async def list(
         self, where: Filter | None = None, *, limit: int = 100, after: str | None = None
     ) -> tuple[Job, ...]:
         """List the jobs put last."""
-        return await self._writer.run(
+        return await self._reader.run(
             lambda db: reading.listed(db, where or Filter(), limit=limit, after=after), lasting=False
         )
 
     async def counts(self) -> dict[tuple[str, State], int]:
         """Count jobs by lane and state."""
-        return await self._writer.run(reading.counts, lasting=False)
+        return await self._reader.run(reading.counts, lasting=False)
 
     async def depths(self) -> dict[tuple[str, int], int]:
         """Count queued jobs by lane and priority."""
-        return await self._writer.run(reading.depths, lasting=False)
+        return await self._reader.run(reading.depths, lasting=False)
 
     async def close(self) -> None:
         """Finish what was asked and close the file."""
         await self._blobs.settle()
         await self._writer.close()
+        await self._reader.close()
 
     async def _named(self, digests: Collection[Digest]) -> Collection[Digest]:
         values = {"digests": json.dumps([digest.hex for digest in digests])}
@@ -288,4 +296,4 @@ class SqliteQueue:
         def operation(db: sqlite3.Connection) -> set[Digest]:
             return {Digest(row["digest"]) for row in db.execute(SQL["named"], values)}
 
-        return await self._writer.run(operation, lasting=False)
+        return await self._reader.run(operation, lasting=False)

@@ -29,8 +29,8 @@ class _Asked:
     error: BaseException | None = None
 
 
-class Writer:
-    """Runs operations in the order they are asked for, each wholly or not at all.
+class Connection:
+    """Runs operations in the order they are asked for, each wholly or not at all, and sees what others committed.
 
     Operations that wait at the same time share a transaction, and so one fsync. One that raises a SchedulerError
     must not have written yet: it fails alone. An sqlite3.Error undoes the transaction and fails all that shared it.
@@ -39,6 +39,7 @@ class Writer:
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         """Open the connection in the thread; whatever `connect` raises is raised here."""
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._lasting: bool | None = None  # how it commits now
         opened: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._work, args=(connect, opened), name="sluice-queue", daemon=True
@@ -75,7 +76,7 @@ class Writer:
             last = False
             while not last:
                 batch, last = self._gather()
-                _commit(connection, batch)
+                self._commit(connection, batch)
                 _deliver(batch)
 
     def _gather(self) -> tuple[list[_Asked], bool]:
@@ -91,24 +92,29 @@ class Writer:
                 return batch, False
         return batch, True
 
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Asked]) -> None:
+        try:
+            self._last(connection, any(asked.lasting for asked in batch))
+            connection.execute("BEGIN")
+            for asked in batch:
+                try:
+                    asked.result = asked.operation(connection)
+                except SchedulerError as error:
+                    asked.error = error
+            connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - told to everyone who shared the transaction
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            for asked in batch:
+                asked.error = QueueError(
+                    f"the queue was not changed ({error}); look at the state folder's disk"
+                )
 
-def _commit(connection: sqlite3.Connection, batch: list[_Asked]) -> None:
-    try:
+    def _last(self, connection: sqlite3.Connection, lasting: bool) -> None:
         # In WAL mode NORMAL writes the log without an fsync; a later FULL commit syncs all that stands before it.
-        lasting = any(asked.lasting for asked in batch)
-        connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
-        connection.execute("BEGIN")
-        for asked in batch:
-            try:
-                asked.result = asked.operation(connection)
-            except SchedulerError as error:
-                asked.error = error
-        connection.execute("COMMIT")
-    except Exception as error:  # noqa: BLE001 - told to everyone who shared the transaction
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        for asked in batch:
-            asked.error = QueueError(f"the queue was not changed ({error}); look at the state folder's disk")
+        if lasting is not self._lasting:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
+            self._lasting = lasting
 
 
 def _deliver(batch: list[_Asked]) -> None:
