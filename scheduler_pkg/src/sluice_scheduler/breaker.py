@@ -46,6 +46,11 @@ class Breaker:
     until: float | None = None  # while it is open: when it is tried again
     cause: Cause | None = None  # of the latest failure
 
+    @classmethod
+    def of(cls, threshold: int, task_seconds: float) -> Self:
+        """Make one whose window is long enough for so many tasks to run out of time in it, one after the other."""
+        return cls(threshold, max(WINDOW, (threshold + 1) * task_seconds))
+
     def failed(self, cause: Cause, at: float) -> Self:
         """Count a failure; it opens at the threshold, unless more was answered than failed meanwhile."""
         if self.state is not State.CLOSED:

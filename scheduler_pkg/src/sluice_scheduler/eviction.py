@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+RESIDENCY: Final = 5.0  # seconds that a deployment is left in memory at least
 TURN: Final = 3  # times as long as loading took: a deployment is left alone for at least that
 
 

@@ -14,8 +14,9 @@ from sluice_scheduler.demand import Bounds
 from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.errors import NotReadyError, RequestError, UnknownModelError
 from sluice_scheduler.lifecycle import Phase
+from sluice_scheduler.quarters import Quarters
 from sluice_scheduler.serving import Serving
-from sluice_scheduler.supervisor import Quarters, Supervisor
+from sluice_scheduler.supervisor import Supervisor
 from sluice_scheduler.trial import prove
 
 
@@ -30,8 +31,6 @@ class Member:
     generation: int | None = None  # the number of what is served
     candidate: str | None = None  # what is being done to replace it
     refused: str | None = None  # why the latest candidate does not replace it
-    bytes: int | None = None  # of memory its processes took when it was last measured
-    unfit: str | None = None  # why it can never be loaded
 
     def now_doing(self, text: str) -> None:
         """Note what is being done to bring it up."""
@@ -45,7 +44,7 @@ class Member:
     @property
     def up(self) -> bool:
         """Whether it can answer."""
-        if self.supervisor is None or self.unfit:
+        if self.supervisor is None or self.supervisor.unfit:
             return False
         life = self.supervisor.life
         return life.up or life.phase is Phase.STOPPED  # loaded by its next task
@@ -55,7 +54,7 @@ class Member:
         """Say in a few words where it is."""
         if self.supervisor is None:
             return self.doing
-        return self.unfit or self.supervisor.life.phase.value
+        return self.supervisor.unfit or self.supervisor.life.phase.value
 
 
 class Fleet:

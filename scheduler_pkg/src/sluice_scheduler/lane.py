@@ -20,13 +20,11 @@ class Lane:
         """How many wait for work."""
         return len(self._idle)
 
-    def wake(self, tasks: int = 1) -> None:
-        """Say that so many tasks arrived."""
+    def wake(self, tasks: int = 1) -> bool:
+        """Say that so many tasks arrived; returns whether somebody waits for each of them."""
         self.arrivals += 1
         self.expected += tasks
-        for _ in range(tasks):
-            if not self.release():
-                return
+        return all(self.release() for _ in range(tasks))
 
     def leased(self, tasks: int) -> None:
         """Say what a lease gave; nothing is all there was."""

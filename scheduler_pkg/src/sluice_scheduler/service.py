@@ -18,7 +18,9 @@ from sluice_scheduler import background, rooted
 from sluice_scheduler.annals import Annals
 from sluice_scheduler.api.app import create_app
 from sluice_scheduler.api_keys import ApiKeys
+from sluice_scheduler.breaker import Breaker
 from sluice_scheduler.channel import PublishedLock, fetch_lock
+from sluice_scheduler.demand import Bounds
 from sluice_scheduler.deployments import Realise, realiser
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.errors import DaemonError, ReloadError
@@ -43,6 +45,7 @@ from sluice_scheduler.reload import Apply, Change, Reloader
 from sluice_scheduler.retention import Retention
 from sluice_scheduler.rollout import Rollouts
 from sluice_scheduler.settings import Settings
+from sluice_scheduler.steward import Limits, Steward
 from sluice_scheduler.trust import Trust
 from sluice_scheduler.versions import VersionLog
 from sluice_scheduler.watching import Watcher
@@ -90,6 +93,9 @@ class Service:
             instances=settings.instances,
             tmp=settings.state / "tmp",
             logs=settings.state / "logs",
+            bounds=Bounds(settings.min_instances, settings.instances, settings.idle_seconds),
+            breaker=Breaker.of(settings.breaker_failures, settings.task_seconds),
+            lazy=settings.lazy,
         )
         self.dispatcher = Dispatcher(
             self.queue,
@@ -141,11 +147,15 @@ class Service:
             governor=self.governor,
             max_request_bytes=lambda: self.settings.max_request_bytes,
         )
+        self.steward = Steward(self.fleet, self.queue, Limits.of(settings))
+        self.dispatcher.unattended = self.steward.notice
         retention = Retention(self.queue, lambda: self.settings.result_seconds)
         self.loops = Loops(
             Loop("housekeeping", self.dispatcher.keep_house),
+            Loop("looking after processes", self.steward.keep),
             Loop("watching the machine", self.governor.watch),
-            Loop("applying rules", self.governor.ruling.keep), Loop("forgetting", retention.keep)
+            Loop("applying rules", self.governor.ruling.keep),
+            Loop("forgetting", retention.keep),
         )
         for name in settings.env:
             self._watch(name)

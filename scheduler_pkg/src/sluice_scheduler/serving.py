@@ -50,7 +50,8 @@ class Serving:
     def __init__(self, supervisor: Supervisor, lane: Lane, serves: Serves) -> None:
         self.supervisor = supervisor
         self.used_at = time.monotonic()  # seconds: when it last had work
-        self.waiting: set[str] = set()  # slots whose instance has nothing to do
+        self.idle: dict[str, float] = {}  # slots whose instance has nothing to do, and since when
+        self._gated = 0  # loops that wait for the gate
         self._lane = lane
         self._serves = serves
         self._held: deque[Batch] = deque()  # leased ahead
@@ -61,7 +62,7 @@ class Serving:
         self._open = asyncio.Event()
         self._open.set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._idle: set[asyncio.Task[Any]] = set()  # of them: those that hold no lease
+        self._resting: set[asyncio.Task[Any]] = set()  # of them: those that hold no lease
         for slot in supervisor.slots:
             self._spawn(self._loop(slot))
 
@@ -69,6 +70,11 @@ class Serving:
     def busy(self) -> int:
         """How many batches are leased, or may be in a moment."""
         return self._leases + self._batches
+
+    @property
+    def gated(self) -> bool:
+        """Whether its tasks may not start now."""
+        return self._gated > 0
 
     def pause(self) -> None:
         """Start nothing until `resume`; what runs goes on."""
@@ -81,7 +87,7 @@ class Serving:
     async def drain(self) -> None:
         """Start no more tasks in these slots, and wait for those that run."""
         self._draining = True
-        for task in self._idle:
+        for task in self._resting:
             task.cancel()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -128,11 +134,11 @@ class Serving:
         """Wait for work."""
         if self._draining:
             return
-        self.waiting.add(slot)
+        self.idle[slot] = time.monotonic()
         try:
             await self._idly(self._lane.work(seen))
         finally:
-            self.waiting.discard(slot)
+            del self.idle[slot]
         if self._serves.batch_wait:
             await self._idly(asyncio.sleep(self._serves.batch_wait))
 
@@ -140,7 +146,11 @@ class Serving:
         """Wait until work may start; return the least urgent priority that may."""
         while True:
             await self._idly(self._open.wait())
-            lowest = await self._idly(self._serves.gate.opened(self.supervisor.deployment.environment))
+            self._gated += 1
+            try:
+                lowest = await self._idly(self._serves.gate.opened(self.supervisor.deployment.environment))
+            finally:
+                self._gated -= 1
             if self._open.is_set():
                 return lowest
 
@@ -201,8 +211,8 @@ class Serving:
         """Wait in a way that `drain` may cut short; nothing is leased meanwhile."""
         task = asyncio.current_task()
         assert task is not None
-        self._idle.add(task)
+        self._resting.add(task)
         try:
             return await waiting
         finally:
-            self._idle.discard(task)
+            self._resting.discard(task)

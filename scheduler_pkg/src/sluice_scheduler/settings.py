@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from sluice_scheduler.batching import MAX_BUCKET, power_of_two
+from sluice_scheduler.breaker import THRESHOLD
 from sluice_scheduler.confinement import LEAST_MEMORY, MOST_MEMORY
 from sluice_scheduler.declared import Setting, setting, settings_of
 from sluice_scheduler.errors import SettingsError
+from sluice_scheduler.eviction import RESIDENCY
 from sluice_scheduler.policy import DEFAULT_AGEING
 from sluice_scheduler.queues.redis_address import RedisAddress
 from sluice_scheduler.regime import EXAMPLE, Regime
@@ -28,6 +30,8 @@ DEFAULT_REQUEST_BYTES: Final = 8 << 20
 DEFAULT_TASK_SECONDS: Final = 600.0
 DEFAULT_SCRIPT_SECONDS: Final = 3600.0
 DEFAULT_DRAIN_SECONDS: Final = 600.0
+DEFAULT_IDLE_SECONDS: Final = 60.0
+DEFAULT_UNLOAD_SECONDS: Final = 600.0
 DEFAULT_RESULT_SECONDS: Final = 7 * 86_400.0
 DEFAULT_WATCH_SECONDS: Final = 30.0
 DEFAULT_GENERATIONS: Final = 5
@@ -120,7 +124,49 @@ class Settings:
         False, help="Let everybody who reaches the address do everything, where there are no API keys."
     )
     instances: int = setting(
-        1, help="Tasks that one environment runs at a time.", least=1, most=MAX_INSTANCES
+        1, help="Tasks that one environment runs at a time, at most.", least=1, most=MAX_INSTANCES
+    )
+    min_instances: int = setting(
+        1,
+        help="Instances that one environment has when there is nothing to do; more come while tasks wait.",
+        least=0,
+        most=MAX_INSTANCES,
+    )
+    idle_seconds: float = setting(
+        DEFAULT_IDLE_SECONDS,
+        help="Seconds without work after which an instance beyond --min-instances is ended.",
+        least=0.1,
+        most=1e6,
+    )
+    lazy: bool = setting(
+        False, help="Load an environment's models with its first task, not when the scheduler starts."
+    )
+    unload_seconds: float = setting(
+        DEFAULT_UNLOAD_SECONDS,
+        help="Seconds without work after which a --lazy environment is unloaded; its next task loads it.",
+        least=0.1,
+        most=1e9,
+    )
+    budget_bytes: int | None = setting(
+        None,
+        help="Bytes of memory that all loaded environments take together; for another one, the least recently used "
+        "are unloaded.",
+        absent="80 % of what there is with --lazy, otherwise no limit",
+        example=16 << 30,
+        least=1,
+        most=MOST_MEMORY,
+    )
+    residency_seconds: float = setting(
+        RESIDENCY,
+        help="Seconds that an environment which was loaded is not unloaded again to make room.",
+        least=0,
+        most=1e6,
+    )
+    breaker_failures: int = setting(
+        THRESHOLD,
+        help="Workers of an environment that end badly (crash, memory, time) within a minute before it pauses.",
+        least=1,
+        most=1000,
     )
     threads: int = setting(1, help="Threads of each; part of the numeric profile.")
     deterministic: bool = setting(
@@ -222,6 +268,10 @@ class Settings:
     def __post_init__(self) -> None:
         for one in SETTINGS.values():
             one.look(getattr(self, one.name))
+        if self.min_instances > self.instances:
+            raise SettingsError(
+                f"min_instances is at most instances, {self.instances}, not {self.min_instances}"
+            )
 
     @property
     def prefix_root(self) -> Path:

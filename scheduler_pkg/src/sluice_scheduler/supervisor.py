@@ -5,26 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from sluice.errors import SluiceError
 from sluice_scheduler import lifecycle
-from sluice_scheduler.breaker import THRESHOLD, WINDOW, Breaker, Cause, State
+from sluice_scheduler.breaker import Cause
 from sluice_scheduler.confinement import Confined
-from sluice_scheduler.counters import Counters
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.errors import WorkerError
 from sluice_scheduler.lifecycle import (
     Action,
-    Answered,
     Destroy,
     Event,
     Fork,
     Forked,
-    Grow,
     InstanceEnded,
     Life,
     Loaded,
@@ -32,35 +29,19 @@ from sluice_scheduler.lifecycle import (
     Phase,
     Prove,
     Proved,
-    Reset,
     Retire,
-    Shrink,
     Spawn,
     Start,
     Stop,
-    Unproved,
     ZygoteEnded,
 )
+from sluice_scheduler.quarters import Quarters
 from sluice_scheduler.zygote import LOAD_SECONDS, Instance, Zygote
 
 log: Final = logging.getLogger(__name__)
 
 EXIT_SECONDS: Final = 2.0  # to learn how an instance ended that hung up
 KILLED: Final = -9  # by whom is not known: nobody but the kernel is likely, for memory
-"""Has the models answer their canaries in an instance; returns the names of those that gave two answers."""
-Prover = Callable[[Deployment, Instance], Awaitable[frozenset[str]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Quarters:
-    """Where processes run and what they are watched with: the same for every deployment of a daemon."""
-
-    tmp: Path
-    prove: Prover
-    instances: int = 1  # when it comes up
-    most: int = 1  # instances
-    breaker: Breaker = field(default_factory=lambda: Breaker(THRESHOLD, WINDOW))
-    counters: Counters = field(default_factory=Counters)
 
 
 class Supervisor:
@@ -72,6 +53,8 @@ class Supervisor:
         wanted = self.slots[: max(1, quarters.instances)]
         self.life = Life(slots=wanted, breaker=quarters.breaker)
         self.last_error: str | None = None
+        self.bytes: int | None = None  # of memory, when it was last measured, or as is guessed
+        self.unfit: str | None = None  # why it can never be loaded
         self.loaded_at = 0.0  # monotonic seconds
         self.load_seconds = 0.0
         self.changed_at = 0.0  # when the number of instances last changed
@@ -152,21 +135,21 @@ class Supervisor:
         free = [slot for slot in self.slots if slot not in self.life.slots]
         if free:
             self.changed_at = time.monotonic()
-            self._happened(Grow(free[0]))
+            self._happened(lifecycle.Grow(free[0]))
 
     def shrink(self, slot: str) -> None:
         """End an instance, which must have nothing to do."""
         self.changed_at = time.monotonic()
-        self._happened(Shrink(slot))
+        self._happened(lifecycle.Shrink(slot))
 
     def reset(self) -> None:
         """Forget failures; processes whose pause is not over are started at once."""
-        self._happened(Reset())
+        self._happened(lifecycle.Reset())
 
     def answered(self) -> None:
         """Say that an instance gave an answer."""
         if self.life.breaker.failures or self.life.breaker.opened:
-            self._happened(Answered())
+            self._happened(lifecycle.Answered())
 
     async def lost(self, instance: Instance) -> None:
         """Say that an instance hung up: how it ended is told in a moment; it is replaced."""
@@ -194,26 +177,15 @@ class Supervisor:
         self.last_error = str(failure)
 
     def _happened(self, event: Event) -> None:
-        before = self.life.breaker.state
+        before = self.life.breaker
         self.life, actions = lifecycle.step(self.life, event)
-        self._count(event, before)
-        if isinstance(event, Stop | Reset) and actions:
+        self._quarters.note(self.deployment.environment, event, before, self.life.breaker)
+        if isinstance(event, Stop | lifecycle.Reset) and actions:
             for task in self._tasks:  # a pause, or a load under way
                 task.cancel()
         for action in actions:
             self._spawn(self._perform(action), self._ending if action == Destroy() else self._tasks)
         self._spawn(self._notify(), self._tasks)
-
-    def _count(self, event: Event, before: State) -> None:
-        name, counters, breaker = self.deployment.environment, self._quarters.counters, self.life.breaker
-        match event:
-            case InstanceEnded(_, Cause() as cause, _) | ZygoteEnded(cause, _):
-                counters.failures[name, cause] += 1
-            case Unproved():
-                counters.failures[name, Cause.LOAD] += 1
-        if breaker.state is not before:
-            counters.breakers[name, breaker.state] += 1
-            log.warning("%s: its breaker is %s: %s", name, breaker.state, breaker.cause)
 
     def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -310,7 +282,7 @@ class Supervisor:
             name = self.deployment.environment
             hung = WorkerError(f"environment {name}: no answer to a canary within {LOAD_SECONDS:.0f} s")
             self._failed(error if isinstance(error, SluiceError) else hung)
-            self._happened(Unproved(time.monotonic()))
+            self._happened(lifecycle.Unproved(time.monotonic()))
             return
         self.deployment = replace(self.deployment, unsteady=unsteady)
         self._happened(Proved())
