@@ -266,9 +266,7 @@ def publish_package(channel, channel_root):
         package.write(channel_root)
         index(channel_root)
         (channel_root / "envs" / name).mkdir()
-        publish(
-            channel_root / "envs" / name, lock_spec(EnvSpec(name, (channel,), (package.record["name"],)), {})
-        )
+        publish(channel_root / "envs" / name, lock_spec(EnvSpec(name, (channel,), (package.name,)), {}))
         return name
 
     return make
@@ -360,11 +358,13 @@ def command(channel, prefixes, state, *more, environments=(ENVIRONMENT,)):
 
 
 @contextmanager
-def running(arguments, state):
+def running(arguments, state, user=None, **variables):
     """Run a daemon for as long as the block lasts."""
-    variables = {**os.environ, "SLUICE_TEST_SECRET": "not for workers"}
+    variables = {**os.environ, "SLUICE_TEST_SECRET": "not for workers", **variables}
     with (state.parent / f"{state.name}.log").open("ab") as log:
-        process = subprocess.Popen(arguments, stdout=log, stderr=log, env=variables)
+        process = subprocess.Popen(
+            arguments, stdout=log, stderr=log, env=variables, user=user, group=user, extra_groups=user and []
+        )
     daemon = RunningDaemon(process, state)
     try:
         yield daemon
@@ -374,6 +374,12 @@ def running(arguments, state):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def launch():
+    """Give what runs a daemon by its command line: `with launch(arguments, state, user=65534, X="1") as one`."""
+    return running
 
 
 @pytest.fixture(scope="session")
@@ -399,6 +405,17 @@ def start(channel, prefixes, tmp_path):
     def make(*more, environments=(ENVIRONMENT,)):
         state = tmp_path / "state"
         return running(command(channel, prefixes, state, *more, environments=environments), state)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def scripted(channel, prefixes, tmp_path_factory):
+    """Start a daemon of one environment in a state folder of its own: `with scripted(NAME, "--scripts") as daemon`."""
+
+    def make(environment, *more):
+        state = tmp_path_factory.mktemp("scripted") / "state"
+        return running(command(channel, prefixes, state, *more, environments=(environment,)), state)
 
     return make
 
