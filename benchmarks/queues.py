@@ -135,7 +135,9 @@ async def one(store: str, waiting: int, rounds: int, place: str) -> dict[str, An
     elif store == "sqlite":
         queue = SqliteQueue(Path(place) / "queue.sqlite")
     else:
-        queue = await RedisQueue.open(RedisAddress.parse(place), holder="benchmark")
+        queue = await RedisQueue.open(
+            RedisAddress.parse(place), holder="benchmark", blobs=Path(tempfile.gettempdir())
+        )
     try:
         return await measured(queue, waiting, rounds)
     finally:

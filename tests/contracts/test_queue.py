@@ -25,7 +25,9 @@ def new(name="a", *, lane="lane", rank=1.0, inputs=b"in", priority=5, model="mod
 async def opened(store, request, tmp_path):
     if store == "redis":
         server = request.getfixturevalue("redis_server")
-        return await RedisQueue.open(RedisAddress.parse(server.url), prefix=f"{tmp_path}:", holder="test")
+        return await RedisQueue.open(
+            RedisAddress.parse(server.url), prefix=f"{tmp_path}:", holder="test", blobs=tmp_path
+        )
     return MemoryQueue() if store == "memory" else SqliteQueue(tmp_path / "queue.sqlite")
 
 

@@ -43,7 +43,7 @@ def test_addresses(url, expected):
     ],
 )
 def test_what_is_no_address_is_refused_without_repeating_it(url):
-    with pytest.raises(SettingsError, match="^queue is sqlite, memory or redis") as caught:
+    with pytest.raises(SettingsError, match=r"^queue is sqlite, memory or redis") as caught:
         RedisAddress.parse(url)
     assert "secret" not in str(caught.value)
 

@@ -38,7 +38,12 @@ async def open_queue(settings: Settings) -> JobQueue:
     if settings.queue_ca is not None and not settings.queue_ca.is_file():
         raise SettingsError(f"queue_ca: there is no file {settings.queue_ca}")
     address = RedisAddress.parse(settings.queue, password=password, ca=settings.queue_ca)
-    return await RedisQueue.open(address, prefix=settings.queue_prefix, holder=_holder(settings.state))
+    return await RedisQueue.open(
+        address,
+        prefix=settings.queue_prefix,
+        holder=_holder(settings.state),
+        blobs=settings.state / "redis-blobs",
+    )
 
 
 def _password(path: Path) -> str:

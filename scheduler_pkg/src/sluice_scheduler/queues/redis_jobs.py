@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sluice.digest import Digest
 from sluice_scheduler.job import Job, Provenance, State, Submission
+from sluice_scheduler.queues.blobs import Kept
 from sluice_scheduler.queues.provenance import from_text, to_text
 
 _READ: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -77,7 +78,17 @@ def ended(
     return given, data
 
 
-def put_arguments(new: Submission) -> list[str | bytes]:
+def named(kind: str, kept: Kept) -> tuple[str, str | bytes]:
+    """Say under which name a payload is kept as what; `kind` is inputs or outputs."""
+    return (kind, kept) if isinstance(kept, bytes) else (f"{kind}_blob", kept.hex)
+
+
+def kept_of(payload: bytes | None, blob: bytes | None) -> Kept | None:
+    """Read what is kept under the two names of `named`; None where nothing is."""
+    return payload if blob is None else Digest(blob.decode())
+
+
+def put_arguments(new: Submission, inputs: Kept) -> list[str | bytes]:
     """Write a submission as `redis_put.lua` reads it."""
     job = Job.of(new)
     kept = {
@@ -86,18 +97,16 @@ def put_arguments(new: Submission) -> list[str | bytes]:
         if (value := getattr(job, name)) is not None and (value != _DEFAULTS[name] or name in _ALWAYS)
     }
     pairs = _pairs(kept)
-    return [new.id, str(len(pairs)), *pairs, new.inputs]
+    return [new.id, str(len(pairs)), *pairs, *named("inputs", inputs)]
 
 
-def to_job(
-    told: list[str] | Mapping[str, object], *, inputs: bytes | None = None, outputs: bytes | None = None
-) -> Job | None:
+def to_job(told: list[str] | Mapping[str, object]) -> Job | None:
     """Read a job that a script told of; None where there is none, which Lua's JSON writes as an object."""
     if not told or not isinstance(told, list):
         return None
     names = dict(zip(told[::2], told[1::2], strict=True))
     values = {name: _READ[name](value) for name, value in names.items() if name in _READ}
-    return Job(**values, inputs=inputs, outputs=outputs)
+    return Job(**values)
 
 
 def to_jobs(text: bytes) -> tuple[Job, ...]:

@@ -52,6 +52,16 @@ local function leave(id)
   redis.call('HINCRBY', prefix .. 'counts', place.state .. ':' .. place.lane, -1)
 end
 
+-- Tensors are kept as they are, or as the digest of a blob, of which it is counted how many jobs name it.
+local function counted(name, value, by)
+  if value and (name == 'inputs_blob' or name == 'outputs_blob') then
+    if redis.call('HINCRBY', prefix .. 'blobs', value, by) <= 0 then
+      redis.call('HDEL', prefix .. 'blobs', value)
+      return value
+    end
+  end
+end
+
 -- A job without its tensors: names and values in turn; nothing where there is none.
 local function shown(id)
   local job = redis.call('HGETALL', task(id))

@@ -1,7 +1,7 @@
 -- Lease a lane's next job and those that were chosen to run with it, if the lane still begins as it did then.
 -- ARGV after the holder's: lane, lowest priority, the caller's name for this lease, now, the lease's end, how many
 -- names follow, those that the lane began with, and the places among them that were chosen; none: the first alone.
--- Gives nothing when the lane begins otherwise now, else the jobs and then the inputs of each. A lease whose
+-- Gives nothing when the lane begins otherwise now, else the jobs and then the inputs of each and their blob. A lease whose
 -- answer got lost is asked for again under its name and gives the same jobs.
 local lane, lowest, lease, now, ends = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 local names = tonumber(ARGV[8])
@@ -10,7 +10,7 @@ local function given(ids)
   local jobs, answer = {}, { '' }
   for at, id in ipairs(ids) do
     jobs[at] = shown(id)
-    answer[at + 1] = redis.call('HGET', data(id), 'inputs')
+    answer[at + 1] = redis.call('HMGET', data(id), 'inputs', 'inputs_blob')
   end
   answer[1] = told(jobs)
   return answer

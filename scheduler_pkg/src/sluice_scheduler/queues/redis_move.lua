@@ -41,6 +41,9 @@ for _, move in ipairs(moves) do
     end
     if #move.data > 0 then
       redis.call('HSET', data(id), unpack(move.data))
+      for pair = 1, #move.data, 2 do
+        counted(move.data[pair], move.data[pair + 1], 1)
+      end
     end
     enter(id)
     if move.change ~= '' then

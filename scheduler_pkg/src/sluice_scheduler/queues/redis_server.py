@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from importlib import resources
 from typing import Any, Final, Self
 
@@ -37,6 +38,7 @@ def _script(*names: str) -> bytes:
 
 
 READS: Final = {
+    "depths": _script("keys", "depths"),
     "due": _script("keys", "due"),
     "get": _script("keys", "get"),
     "list": _script("keys", "list"),
@@ -68,6 +70,7 @@ class RedisServer:
         self._redis = Redis.from_pool(_pool(address))
         self._scripts = {name: self._redis.register_script(text) for name, text in (READS | WRITES).items()}
         self._holding: asyncio.Task[None] | None = None
+        self.name = ""  # of the queue, whatever the address it is reached at
 
     @classmethod
     async def open(cls, address: RedisAddress, prefix: str, holder: str) -> Self:
@@ -159,8 +162,9 @@ class RedisServer:
             )
 
     async def _hold(self) -> None:
-        answer = await self.run("hold", self._holder, _milliseconds(HOLD_SECONDS), str(FORMAT))
-        found, left = int(answer[0]), int(answer[1])
+        new = secrets.token_hex(8)
+        answer = await self.run("hold", self._holder, _milliseconds(HOLD_SECONDS), str(FORMAT), new)
+        found, left, self.name = int(answer[0]), int(answer[1]), _text(answer[2])
         if found != FORMAT:
             raise QueueError(
                 f"the queue {self._prefix!r} at {self._address} has format {found}, this Sluice reads {FORMAT}; "
