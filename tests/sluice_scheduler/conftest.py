@@ -358,13 +358,11 @@ def command(channel, prefixes, state, *more, environments=(ENVIRONMENT,)):
 
 
 @contextmanager
-def running(arguments, state, user=None, **variables):
+def running(arguments, state, **variables):
     """Run a daemon for as long as the block lasts."""
     variables = {**os.environ, "SLUICE_TEST_SECRET": "not for workers", **variables}
     with (state.parent / f"{state.name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            arguments, stdout=log, stderr=log, env=variables, user=user, group=user, extra_groups=user and []
-        )
+        process = subprocess.Popen(arguments, stdout=log, stderr=log, env=variables)
     daemon = RunningDaemon(process, state)
     try:
         yield daemon
@@ -378,7 +376,7 @@ def running(arguments, state, user=None, **variables):
 
 @pytest.fixture(scope="session")
 def launch():
-    """Give what runs a daemon by its command line: `with launch(arguments, state, user=65534, X="1") as one`."""
+    """Give what runs a daemon by its command line: `with launch(arguments, state, VARIABLE="1") as one`."""
     return running
 
 

@@ -13,6 +13,7 @@ from sluice_scheduler.counters import Counters
 from sluice_scheduler.demand import Bounds
 from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.errors import NotReadyError, RequestError, UnknownModelError
+from sluice_scheduler.job import SCRIPT
 from sluice_scheduler.lifecycle import Phase
 from sluice_scheduler.quarters import Quarters
 from sluice_scheduler.serving import Serving
@@ -148,6 +149,8 @@ class Fleet:
         if missing and (len(found) != 1 or environment is None):
             one = missing[0]
             raise NotReadyError(f"not ready: environment {one.environment} is {one.doing}; try again later")
+        if not found and model == SCRIPT:
+            raise UnknownModelError("no commands are run here; the scheduler must be told to, with --scripts")
         if not found:
             known = sorted(
                 {
@@ -165,3 +168,15 @@ class Fleet:
                 f"model {model!r} is served by several environments; name one as environment: {names}"
             )
         return found[0]
+
+    def expect(self, environment: str) -> None:
+        """Make sure that an environment answers soon, for who holds a connection until it does.
+
+        Raises:
+            NotReadyError: it pauses because its processes keep failing, or does not fit into memory.
+
+        """
+        supervisor = self.members[environment].supervisor
+        if supervisor and (supervisor.unfit or supervisor.life.phase is Phase.PAUSED):
+            told = supervisor.unfit or f"it pauses: {supervisor.last_error}"
+            raise NotReadyError(f"environment {environment}: {told}; try again later")

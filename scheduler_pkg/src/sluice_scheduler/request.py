@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-from sluice_scheduler import policy, tensors
+from sluice_scheduler import policy, script, tensors
 from sluice_scheduler.document import read_object
 from sluice_scheduler.errors import RequestError, SchedulerError
-from sluice_scheduler.job import Change, Job
+from sluice_scheduler.job import SCRIPT, Change, Job
 from sluice_scheduler.tensors import Tensor
 
-KEYS: Final = frozenset({"model", "inputs", "priority", "environment", "deadline_seconds", "idempotency_key"})
+KEYS: Final = frozenset(
+    {"model", "inputs", "script", "priority", "environment", "deadline_seconds", "idempotency_key"}
+)
 HEADER: Final = "Idempotency-Key"
 MAX_KEY: Final = 255  # characters
 MAX_TASKS: Final = 1000  # of one request
@@ -53,9 +55,12 @@ class Request:
                 f"unknown key {unknown[0][:40]!r} in the request; known are {', '.join(sorted(KEYS))}"
             )
         key = document.get("idempotency_key")
+        command = "script" in document
+        if command and document.keys() & {"model", "inputs"}:
+            raise RequestError("script stands for model and inputs; give one or the other")
         return cls(
-            model=_name(document, "model"),
-            inputs=tensors.parse(document.get("inputs")),
+            model=SCRIPT if command else _name(document, "model"),
+            inputs=script.parse(document["script"]) if command else tensors.parse(document.get("inputs")),
             priority=policy.priority(document.get("priority")),
             environment=None if document.get("environment") is None else _name(document, "environment"),
             deadline=_deadline(document.get("deadline_seconds")),
