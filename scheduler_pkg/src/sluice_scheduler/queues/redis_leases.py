@@ -150,7 +150,7 @@ class RedisLeases(RedisView):
         expected = {"state": State.RUNNING, "attempts": attempt}
         move = Move(job_id, expected, given, data or {})
         if patient:
-            done, job, _ = await self._patiently(lambda: self._move([move]))
+            done, (job,) = await self._patiently(lambda: self._move([move]))
         else:
             done, (job,) = await self._move([move])
         if not done and (job.attempts != attempt or job.state not in said):
