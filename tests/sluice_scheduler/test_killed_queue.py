@@ -162,7 +162,7 @@ async def finish(folder, names):
 
 
 @pytest.mark.timeout(60 + 6 * KILLS)
-def test_what_was_accepted_ends_once_whenever_its_process_is_killed(tmp_path):
+def test_what_was_accepted_ends_once_whenever_its_process_is_killed(tmp_path, record_testsuite_property):
     chance = random.Random(os.environ.get("SLUICE_SEED", "queue"))
     accepted = ran = 0
     for first in range(0, KILLS, FOLLOWING):
@@ -174,7 +174,7 @@ def test_what_was_accepted_ends_once_whenever_its_process_is_killed(tmp_path):
         asyncio.run(finish(folder, jobs.keys()))
         accepted += len(told(folder)[0])
         ran += len(told(folder)[1])
-    print(f"{KILLS} kills, {accepted} tasks accepted, {ran} told to have ended")
+    record_testsuite_property("killed_queue", f"{KILLS} kills, {accepted} accepted, {ran} told to have ended")
     assert accepted > 5 * KILLS, "there was no load"
     assert ran > KILLS, "nothing ran"
 

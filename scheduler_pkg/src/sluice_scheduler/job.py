@@ -139,7 +139,7 @@ class Job:
         return self.attempts - self.forgiven
 
     @classmethod
-    def of(cls, new: Submission) -> Job:
+    def of(cls, new: Submission, *, inputs: bool = True) -> Job:
         """Make the queued job of a submission."""
         return cls(
             id=new.id,
@@ -154,7 +154,7 @@ class Job:
             tenant=new.tenant,
             deadline=new.deadline,
             cost=new.cost,
-            inputs=new.inputs,
+            inputs=new.inputs if inputs else None,
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from sluice import statements
 from sluice.digest import Digest
-from sluice_scheduler.batching import LOOKAHEAD, Waiting, together
+from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
 from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state
 from sluice_scheduler.queues.blobs import Kept
@@ -38,7 +39,7 @@ def put(db: sqlite3.Connection, new: Submission, inputs: Kept) -> Job:
     if row is None:
         return find(db, new.id)[1]
     put_tensors(db, "input", row["seq"], inputs)
-    return replace(Job.of(new), inputs=None)
+    return Job.of(new, inputs=False)
 
 
 def find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
@@ -54,17 +55,22 @@ def find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
     return row["seq"], to_job(row)
 
 
-def joining(db: sqlite3.Connection, lane: str, lowest: int, first: sqlite3.Row, room: int) -> list[int]:
-    """Choose what runs with a lane's next job; looks no further where nothing can."""
-    if not first["batch"] or first["rows"] >= room:
+def chosen(db: sqlite3.Connection, lane: str, lowest: int, room: Mapping[str, int] | None) -> list[int]:
+    """Choose a lane's next job and what runs with it; looks no further where nothing can."""
+    values = {"lane": lane, "lowest": lowest, "most": 1}
+    first = db.execute(SQL["ahead"], values).fetchone()
+    if first is None:
+        return []
+    rows = room_of(room, first["model"])
+    if not first["batch"] or first["rows"] >= rows:
         return [first["seq"]]
-    rows = db.execute(SQL["ahead"], {"lane": lane, "lowest": lowest, "most": LOOKAHEAD}).fetchall()
-    described = [Waiting(row["batch"], row["rows"], row["attempts"]) for row in rows]
-    return [rows[place]["seq"] for place in together(described, room)]
+    ahead = db.execute(SQL["ahead"], {**values, "most": LOOKAHEAD}).fetchall()
+    described = [Waiting(row["batch"], row["rows"], row["attempts"]) for row in ahead]
+    return [ahead[place]["seq"] for place in together(described, rows)]
 
 
 def start(db: sqlite3.Connection, seq: int, now: float, seconds: float) -> tuple[Job, Kept]:
-    """Lease a queued job; its inputs come with it."""
+    """Lease a queued job; its inputs come with it, in it where they are no blob."""
     values = {
         "seq": seq,
         "state": next_state(State.QUEUED, Event.LEASE),
@@ -73,7 +79,8 @@ def start(db: sqlite3.Connection, seq: int, now: float, seconds: float) -> tuple
         "until": now + seconds,
     }
     started = db.execute(SQL["start"], values).fetchone()
-    return to_job(started), tensors_of(db, "input", seq)
+    kept = tensors_of(db, "input", seq)
+    return to_job(started, kept if isinstance(kept, bytes) else None), kept
 
 
 def held(job: Job, attempt: int) -> None:
@@ -90,6 +97,7 @@ def held(job: Job, attempt: int) -> None:
 def end(
     db: sqlite3.Connection,
     seq: int,
+    job: Job,
     state: State,
     now: float,
     *,
@@ -97,14 +105,23 @@ def end(
     provenance: Provenance | None = None,
 ) -> Job:
     """Write what became of a job: it has ended, or waits again."""
+    became = replace(
+        job,
+        state=state,
+        finished_at=now if state.ended else None,
+        lease_until=None,
+        error=error if state.ended else None,
+        provenance=provenance if state.ended else None,
+    )
     values = {
         "seq": seq,
         "state": state,
-        "finished_at": now if state.ended else None,
-        "error": error if state.ended else None,
-        "provenance": to_text(provenance) if state.ended and provenance else None,
+        "finished_at": became.finished_at,
+        "error": became.error,
+        "provenance": to_text(became.provenance) if became.provenance else None,
     }
-    return to_job(db.execute(SQL["end"], values).fetchone())
+    db.execute(SQL["end"], values)
+    return became
 
 
 def record(db: sqlite3.Connection, seq: int, change: Change) -> None:
@@ -133,7 +150,7 @@ def tensors_of(db: sqlite3.Connection, kind: str, seq: int) -> Kept:
     return Digest(kept) if isinstance(kept, str) else bytes(kept)
 
 
-def to_job(row: sqlite3.Row) -> Job:
+def to_job(row: sqlite3.Row, inputs: bytes | None = None) -> Job:
     """Make a job of its row."""
     provenance = row["provenance"]
     return Job(
@@ -158,4 +175,5 @@ def to_job(row: sqlite3.Row) -> Job:
         lease_until=row["lease_until"],
         error=row["error"],
         provenance=from_text(provenance) if provenance else None,
+        inputs=inputs,
     )

@@ -12,7 +12,6 @@ from typing import Final
 
 from sluice.digest import Digest
 from sluice_scheduler import policy
-from sluice_scheduler.batching import room_of
 from sluice_scheduler.errors import BlobError, QueueError
 from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state, retried
 from sluice_scheduler.queue import Filter, Standing
@@ -20,7 +19,7 @@ from sluice_scheduler.queues import reading, rows
 from sluice_scheduler.queues.blobs import Blobs, Kept
 from sluice_scheduler.queues.connection import Connection
 from sluice_scheduler.queues.memory import lost_error
-from sluice_scheduler.queues.rows import SQL, end, find, held, joining, start, tensors_of, to_job
+from sluice_scheduler.queues.rows import SQL, chosen, end, find, held, start, tensors_of, to_job
 from sluice_scheduler.queues.schema import connect
 
 BLOBS: Final = "blobs"  # the folder beside the file
@@ -75,11 +74,7 @@ class SqliteQueue:
         """Give the lane's next job and those that run with it."""
 
         def operation(db: sqlite3.Connection) -> list[tuple[Job, Kept]]:
-            first = db.execute(SQL["ahead"], {"lane": lane, "lowest": lowest, "most": 1}).fetchone()
-            if first is None:
-                return []
-            chosen = joining(db, lane, lowest, first, room_of(room, first["model"]))
-            return [start(db, seq, now, seconds) for seq in chosen]
+            return [start(db, seq, now, seconds) for seq in chosen(db, lane, lowest, room)]
 
         # A lease that a power cut undoes is a job that waits again: nothing is lost without an fsync here.
         while started := await self._writer.run(operation, lasting=False):
@@ -90,6 +85,8 @@ class SqliteQueue:
 
     async def _loaded(self, job: Job, inputs: Kept, now: float) -> Job | None:
         """Give a leased job its inputs; one whose inputs are lost has failed."""
+        if job.inputs is not None:
+            return job
         try:
             return replace(job, inputs=await self._blobs.load(inputs))
         except BlobError as error:
@@ -126,7 +123,7 @@ class SqliteQueue:
             rows.put_tensors(db, "output", seq, kept)
             if receipt is not None:
                 db.execute(SQL["put_receipt"], {"seq": seq, "envelope": receipt})
-            return end(db, seq, next_state(job.state, Event.SUCCEED), now, provenance=provenance)
+            return end(db, seq, job, next_state(job.state, Event.SUCCEED), now, provenance=provenance)
 
         async def commit(kept: Sequence[Kept]) -> Job:
             return await self._writer.run(lambda db: operation(db, kept[0]))
@@ -152,7 +149,7 @@ class SqliteQueue:
                 return job
             held(job, attempt)
             state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.tries)
-            return end(db, seq, state, now, error=error, provenance=provenance)
+            return end(db, seq, job, state, now, error=error, provenance=provenance)
 
         return await self._writer.run(operation)
 
@@ -164,7 +161,7 @@ class SqliteQueue:
             if job.state is State.CANCELLED:
                 return job, job.state
             state = next_state(job.state, Event.SHED if reason else Event.CANCEL)
-            return end(db, seq, state, now, error=reason), job.state
+            return end(db, seq, job, state, now, error=reason), job.state
 
         return await self._writer.run(operation)
 
@@ -177,6 +174,7 @@ class SqliteQueue:
                 end(
                     db,
                     row["seq"],
+                    job,
                     next_state(job.state, Event.LOSE, job.tries),
                     now,
                     error=lost_error(job.tries),
@@ -198,7 +196,8 @@ class SqliteQueue:
             state = next_state(job.state, Event.RETRY)
             rows.record(db, seq, retried(job, now))
             db.execute(SQL["retry"], {"seq": seq, "rank": rank})
-            return end(db, seq, state, now)
+            again = replace(job, rank=rank, forgiven=job.attempts)
+            return end(db, seq, again, state, now)
 
         return await self._writer.run(operation)
 

@@ -149,8 +149,7 @@ UPDATE task SET lease_until = :until WHERE seq = :seq;
 -- name: end
 UPDATE task
 SET state = :state, finished_at = :finished_at, lease_until = NULL, error = :error, provenance = :provenance
-WHERE seq = :seq
-RETURNING *;
+WHERE seq = :seq;
 
 -- name: put_output
 INSERT INTO task_output (seq, tensors) VALUES (:seq, :tensors);
