@@ -6,7 +6,18 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
 
-from sluice_scheduler.api import admin, deployments, events, infer, metrics, oip, policy, problems, tasks
+from sluice_scheduler.api import (
+    admin,
+    deployments,
+    described,
+    events,
+    infer,
+    metrics,
+    oip,
+    policy,
+    problems,
+    tasks,
+)
 from sluice_scheduler.api.headers import SecurityHeaders
 from sluice_scheduler.api.identity import Identified
 from sluice_scheduler.api.measuring import Measured, Requests
@@ -41,6 +52,7 @@ def create_app(
     """Make the application over its parts; nothing is read from the surroundings."""
     app = FastAPI(title="Sluice scheduler", docs_url=None, redoc_url=None)
     problems.install(app)
+    described.install(app)
     app.add_middleware(Identified, keys=api_keys, queue=queue, everybody=everybody)
     app.add_middleware(SecurityHeaders)
     requests = Requests()
