@@ -249,7 +249,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--store", action="append", choices=STORES)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given, _ = parser.parse_known_args()
     if given.one:
         name, amount, where = given.one
         print(json.dumps(asyncio.run(one(name, int(amount), given.rounds, where))), flush=True)

@@ -75,6 +75,17 @@ def test_putting_twice_keeps_the_first(run):
     run(work)
 
 
+def test_a_put_that_promises_nothing_is_a_task_like_any_other(run):
+    async def work(queue):
+        job = await queue.put(new(), lasting=False)
+        assert job == await queue.get("a") == await queue.put(new())
+        await lease(queue)
+        done = await queue.ack("a", 1, now=12.0, outputs=b"out", provenance=PROVENANCE)
+        assert done.state is State.SUCCEEDED
+
+    run(work)
+
+
 def test_the_lowest_rank_is_leased_first_and_equals_in_the_order_put(run):
     async def work(queue):
         for name, rank in (("c", 3.0), ("b1", 2.0), ("b2", 2.0), ("a", -1.0)):

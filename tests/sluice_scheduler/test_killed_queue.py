@@ -59,8 +59,11 @@ class Load:
     async def put(self):
         while True:
             new = [self.submission() for _ in range(self.chance.choice([1, 1, 5]))]
-            jobs = await (self.queue.put_all(new) if len(new) > 1 else self.queue.put(new[0]))
-            for job in jobs if isinstance(jobs, tuple) else (jobs,):
+            if len(new) > 1:
+                jobs = await self.queue.put_all(new)
+            else:  # a kill is no power cut: what need not last is there all the same
+                jobs = (await self.queue.put(new[0], lasting=self.chance.random() < 0.5),)
+            for job in jobs:
                 self.note("accepted", job.id)
                 if self.chance.random() < 0.1:
                     with suppress(TransitionError, UnknownTaskError):

@@ -6,6 +6,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -52,6 +53,41 @@ def test_a_put_is_on_disk_before_it_returns(tmp_path):
         await queue.put(new("a"))
         with closing(sqlite3.connect(tmp_path / "q")) as other:  # another reader sees only what is committed
             assert other.execute("SELECT count(*) FROM task").fetchone() == (1,)
+        await queue.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(("lasting", "committed"), [(True, 2), (False, 1)])
+def test_only_what_is_to_last_waits_for_the_disk(tmp_path, lasting, committed):
+    def synchronous(db):
+        return db.execute("PRAGMA synchronous").fetchone()[0]
+
+    async def work():
+        queue = SqliteQueue(tmp_path / "q")
+        for way in (not lasting, lasting, lasting):
+            told = await queue._writer.run(synchronous, lasting=way)
+        assert told == committed  # 2 is FULL: an fsync at every commit; 1 is NORMAL: none
+        await queue.put(new("a"), lasting=lasting)
+        with closing(sqlite3.connect(tmp_path / "q")) as other:
+            assert other.execute("SELECT count(*) FROM task").fetchone() == (1,)
+        await queue.close()
+
+    asyncio.run(work())
+
+
+def test_a_long_look_holds_up_no_writer(tmp_path):
+    async def work():
+        queue = SqliteQueue(tmp_path / "q")
+        await queue.put(new("a"))
+        may_end = threading.Event()
+        looking = asyncio.create_task(queue._reader.run(lambda _: may_end.wait(30), lasting=False))
+        await queue.put(new("b"))
+        (job,) = await queue.lease("lane", now=1.0, seconds=1.0)
+        await queue.ack(job.id, 1, now=2.0, outputs=b"", provenance=PROVENANCE)
+        may_end.set()
+        assert await looking
+        assert (await queue.get("a")).state is State.SUCCEEDED
         await queue.close()
 
     asyncio.run(work())
