@@ -28,6 +28,7 @@ stop: ## Stop what quickstart left running
 
 test: $(READY) ## Run every test on the real parts (ARGS="-k name" for some)
 	@deploy/system-packages.sh
+	@deploy/system-packages.sh test
 	@$(BIN)/pytest $(ARGS)
 
 lint: $(READY) ## Check style, types and the import contracts

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Make sure that this machine can compile CPython: a C compiler, make, and the headers of the libraries that
-# the python package bundles. Installs what is missing where it may; otherwise says what to run.
-# Nothing missing: no network, no output.
+# the python package bundles. `system-packages.sh test`: that it has the server which the tests start themselves.
+# Installs what is missing where it may; otherwise says what to run. Nothing missing: no network, no output.
 set -eu
 
+purpose='to compile CPython'
 # header or program: Debian package: Fedora package
 wanted='
 cc gcc gcc
@@ -21,6 +22,10 @@ readline/readline.h libreadline-dev readline-devel
 ncursesw/curses.h|curses.h libncurses-dev ncurses-devel
 crypt.h libcrypt-dev libxcrypt-devel
 '
+if [ "${1:-}" = test ]; then
+  purpose='by the tests'
+  wanted='redis-server redis-server redis'
+fi
 
 header() {
   for folder in /usr/include /usr/local/include /usr/include/*-linux-gnu; do
@@ -64,5 +69,5 @@ elif command -v dnf > /dev/null 2>&1; then
 else
   command="your system's package manager for:$debian (names as on Debian)"
 fi
-echo "error: needed to compile CPython and not found:$missing; run: $command" >&2
+echo "error: needed $purpose and not found:$missing; run: $command" >&2
 exit 1

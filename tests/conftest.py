@@ -29,7 +29,7 @@ class RunningRedis:
 
     def start(self, seconds=20):
         program = shutil.which("redis-server")
-        assert program, "this test needs redis-server: run deploy/test-packages.sh"
+        assert program, "this test needs redis-server: run deploy/system-packages.sh test"
         log = self.folder / "redis.log"
         place = ("--bind", "127.0.0.1", "--dir", str(self.folder), "--logfile", str(log))
         started = log.read_text().count("Ready to accept") if log.exists() else 0
