@@ -78,17 +78,25 @@ def write(model: Model, output: Digest) -> None:
 
     """
     path = model.directory / FILENAME
-    text = path.read_text(encoding="utf-8")
-    table = _TABLE.search(text)
-    if table is None:
-        raise CanaryError(f"{path}: it has no line [canary]; add one with `file`")
-    line = f'output_sha256 = "{output}"'
-    head, tail = text[: table.end()], text[table.end() :]
-    tail = _SHA.sub(line, tail, count=1) if _SHA.search(tail) else f"\n{line}{tail}"
-    atomic.write(path, (head + tail).encode())
+    atomic.write(path, set_output(path.read_text(encoding="utf-8"), str(output), str(path)).encode())
     after = Model.parse(model.directory)
     assert after.canary is not None
     assert after.canary.output == output
+
+
+def set_output(text: str, output: str, where: str) -> str:
+    """Put a digest, or nothing, into the text of a model.toml.
+
+    Raises:
+        CanaryError: it has no `[canary]` line.
+
+    """
+    table = _TABLE.search(text)
+    if table is None:
+        raise CanaryError(f"{where}: it has no line [canary]; add one with `file`")
+    line = f'output_sha256 = "{output}"'
+    head, tail = text[: table.end()], text[table.end() :]
+    return head + (_SHA.sub(line, tail, count=1) if _SHA.search(tail) else f"\n{line}{tail}")
 
 
 def command(

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Final
 
 from sluice.digest import Digest
+from sluice.mirrors import Mirrors
 from sluice.progress import Progress
-from sluice.realise import PrefixStore
+from sluice.realise import PrefixStore, Realised
+from sluice.settings import Settings as CoreSettings
 from sluice_scheduler import rooted
 from sluice_scheduler.channel import PublishedLock
 from sluice_scheduler.confinement import Confinement
 from sluice_scheduler.deployment import Deployment
-from sluice_scheduler.deployments import SAFE_ONLY, Realise, deploy
+from sluice_scheduler.deployments import SAFE_ONLY, Realise, deploy, realiser
+from sluice_scheduler.dropped import offered
 from sluice_scheduler.errors import DeploymentError
 from sluice_scheduler.generations import Generation
 from sluice_scheduler.narration import Narration
+from sluice_scheduler.overlay import Overlays
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.trust import Trust
 
@@ -26,6 +30,20 @@ log: Final = logging.getLogger(__name__)
 
 """Makes the realiser of one generation, given its root's name and a progress."""
 RealiserFor = Callable[[str, Progress], Realise]
+
+
+def realising(prefixes: Path, overlays: Overlays) -> RealiserFor:
+    """Realise below a folder, with the configured mirrors; packages made of drops come from where they were made."""
+
+    def realiser_for(root: str, progress: Progress) -> Realise:
+        def make(lock: Path) -> Realised:
+            with offered(overlays.folder) as address:
+                places = {**CoreSettings.load().mirrors.places, f"{overlays.url}/": f"{address}/"}
+                return realiser(prefixes, progress, root=root, mirrors=Mirrors(places))(lock)
+
+        return make
+
+    return realiser_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Rollouts:
         self._dispatcher = dispatcher
         self._maker = maker
         self._keep = keep
-        self._now = now
+        self.now = now
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._begun: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._retiring: dict[Supervisor, asyncio.Task[None]] = {}
@@ -175,7 +175,7 @@ class Rollouts:
             raise DrainingError(f"environment {member.environment} is not served any more")
         generation = candidate.again or self._generation(number, candidate, deployment)
         left = lineage.serving
-        if candidate.again and left:
+        if candidate.again and left and left.channel != candidate.again.channel:
             lineage = lineage.pass_over(left.channel)
         await self._flip(member, supervisor, lineage, generation)
         outcome = Outcome.ROLLED_BACK if candidate.again else Outcome.DEPLOYED
@@ -213,14 +213,12 @@ class Rollouts:
         log.error("%s: %s", member.environment, said)
         if candidate.again is None:
             self._maker.forget(member.environment, {number})
-            if not passing:
+            if candidate.published.digest == candidate.channel and not passing:
                 await self.annals.keep(lineage.pass_over(candidate.channel.hex))
         if not (passing and member.refused and member.refused.endswith(told)):
             lock = candidate.published.digest.hex
             await self.annals.note(
-                Entry(
-                    self._now(), member.environment, number, Outcome.REFUSED, candidate.who, told, lock=lock
-                )
+                Entry(self.now(), member.environment, number, Outcome.REFUSED, candidate.who, told, lock=lock)
             )
         member.refused = said
         return Result(member.environment, Outcome.REFUSED, number, told, passing)
@@ -262,7 +260,7 @@ class Rollouts:
             tree=deployment.tree.hex,
             channel=candidate.channel.hex,
             who=candidate.who,
-            made_at=self._now(),
+            made_at=self.now(),
             size=deployment.size,
             models={served.name: served.digest.hex for served in deployment.models},
         )
@@ -271,7 +269,7 @@ class Rollouts:
         self, outcome: Outcome, candidate: Candidate, generation: Generation, reason: str = ""
     ) -> Entry:
         return Entry(
-            time=self._now(),
+            time=self.now(),
             environment=candidate.published.environment,
             generation=generation.number,
             outcome=outcome,

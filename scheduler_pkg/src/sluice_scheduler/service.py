@@ -12,20 +12,16 @@ from functools import partial
 from typing import Final
 
 from sluice.errors import SluiceError
-from sluice.progress import Progress
-from sluice.settings import Settings as CoreSettings
-from sluice_scheduler import background, rooted
-from sluice_scheduler.annals import Annals
+from sluice_scheduler import background
 from sluice_scheduler.api.app import create_app
 from sluice_scheduler.api_keys import ApiKeys
 from sluice_scheduler.breaker import Breaker
 from sluice_scheduler.channel import PublishedLock, fetch_lock
 from sluice_scheduler.demand import Bounds
-from sluice_scheduler.deployments import Realise, realiser
+from sluice_scheduler.deploying import Deploying
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.errors import DaemonError, ReloadError
 from sluice_scheduler.fleet import Fleet
-from sluice_scheduler.generations import Lineages
 from sluice_scheduler.governor import Governor, Memory
 from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.intake import Intake
@@ -33,22 +29,16 @@ from sluice_scheduler.job import State
 from sluice_scheduler.keys import Keys
 from sluice_scheduler.listening import loopback
 from sluice_scheduler.loops import Loop, Loops
-from sluice_scheduler.making import Maker, RealiserFor
+from sluice_scheduler.making import RealiserFor
 from sluice_scheduler.notify import Notifier
 from sluice_scheduler.observed import ObservedQueue
-from sluice_scheduler.orders import Orders
-from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer, identity
 from sluice_scheduler.regime import Regime
 from sluice_scheduler.reload import Apply, Change, Reloader
 from sluice_scheduler.retention import Retention
-from sluice_scheduler.rollout import Rollouts
 from sluice_scheduler.settings import Settings
 from sluice_scheduler.steward import Limits, Steward
-from sluice_scheduler.trust import Trust
-from sluice_scheduler.versions import VersionLog
-from sluice_scheduler.watching import Watcher
 
 log: Final = logging.getLogger(__name__)
 
@@ -61,10 +51,6 @@ def _api_keys(settings: Settings) -> ApiKeys:
             f"`sluice scheduler key create --state {settings.state}`, or let everybody in with --open"
         )
     return found
-
-
-def _watching(environment: str) -> str:
-    return f"watching {environment}"
 
 
 class Service:
@@ -112,33 +98,17 @@ class Service:
             self.fleet,
             ageing=settings.ageing,
         )
-        maker = Maker(
-            state=settings.state,
-            prefixes=settings.prefix_root,
-            realiser_for=realiser_for or self._realiser,
-            profile=NumericProfile(threads=settings.threads, deterministic=settings.deterministic),
-            max_batch=settings.max_batch,
-            trust=Trust(settings.trusted_channels, frozenset(settings.allow_pickles)),
-            network=frozenset(settings.network),
-            memory_bytes=settings.memory_bytes,
-            script_seconds=settings.script_seconds if settings.scripts else None,
-        )
-        self.rollouts = Rollouts(
-            self.fleet,
-            self.dispatcher,
-            maker,
-            Annals(Lineages(settings.state / "generations"), VersionLog(settings.state)),
-            keep=settings.generations,
-        )
-        self.orders = Orders(self.fleet, self.rollouts, maker, self._fetch)
+        self.deploying = Deploying(settings, self.fleet, self.dispatcher, self._fetch, realiser_for)
+        self.rollouts = self.deploying.rollouts
         self.intake = Intake(self.fleet, self.queue, self.dispatcher, door=self.governor.door)
         self.app = create_app(
             fleet=self.fleet,
             queue=self.queue,
             dispatcher=self.dispatcher,
             intake=self.intake,
-            orders=self.orders,
-            versions=self.rollouts.annals.versions,
+            orders=self.deploying.orders,
+            versions=self.deploying.annals.versions,
+            dropped=self.deploying.overlays.folder,
             happenings=self.happenings,
             keys=self.keys,
             api_keys=self.api_keys,
@@ -158,7 +128,7 @@ class Service:
             Loop("forgetting", retention.keep),
         )
         for name in settings.env:
-            self._watch(name)
+            self._add_loops(name)
 
     async def fetch_locks(self) -> list[PublishedLock]:
         """Ask the channel for the lock of every environment that has never been served.
@@ -170,16 +140,15 @@ class Service:
         return [
             await self._fetch(name)
             for name in self.settings.env
-            if not self.rollouts.annals.lineage(name).current
+            if not self.deploying.annals.lineage(name).current
         ]
 
     async def _fetch(self, environment: str) -> PublishedLock:
         return await background.run(partial(fetch_lock, self.settings.channel, environment))
 
-    def _watch(self, environment: str) -> None:
-        if self.settings.watch_seconds:
-            watcher = Watcher(self.settings.channel, self.rollouts, poll=self.settings.watch_seconds)
-            self.loops.add(Loop(_watching(environment), partial(watcher.watch, environment)))
+    def _add_loops(self, environment: str) -> None:
+        for loop in self.deploying.loops(environment):
+            self.loops.add(loop)
 
     async def status(self) -> str:
         """Say in a few words how it is; asks the queue.
@@ -237,14 +206,15 @@ class Service:
         for name in change.added:
             self.fleet.join(name)
             self.loops.add(Loop(f"bringing up {name}", partial(self._bring_up_later, name)))
-            self._watch(name)
+            self._add_loops(name)
         for name in change.removed:
             self.loops.drop(f"bringing up {name}")
-            self.loops.drop(_watching(name))
+            for loop in self.deploying.loops(name):
+                self.loops.drop(loop.name)
             self.rollouts.leave(name)
             self.fleet.leave(name)
         if change.removed:
-            self._drop_roots()
+            self.deploying.drop_roots(self.settings.env)
 
     async def recover(self) -> None:
         """Take back what a daemon that was killed had leased: no other can hold a lease of this queue."""
@@ -256,7 +226,7 @@ class Service:
             if state is State.QUEUED:
                 served = "" if lane in self.settings.env else "; that environment is not served, they wait"
                 log.info("%s: %d tasks wait%s", lane, number, served)
-        self._drop_roots()
+        self.deploying.drop_roots(self.settings.env)
 
     async def bring_up(self, published: list[PublishedLock]) -> None:
         """Realise and start every environment, one after the other.
@@ -265,7 +235,7 @@ class Service:
             SluiceError: one of them does not come up.
 
         """
-        self.rollouts.annals.versions.open(now=time.time())
+        self.deploying.annals.versions.open(now=time.time())
         fetched = {lock.environment: lock for lock in published}
 
         async def fetch(name: str) -> PublishedLock:
@@ -284,19 +254,3 @@ class Service:
         """Kill every process."""
         await self.rollouts.stop()
         await self.fleet.stop()
-
-    def _drop_roots(self) -> None:
-        settings = self.settings
-        kept = {
-            rooted.name(settings.state, name, generation.number)
-            for name in settings.env
-            for generation in self.rollouts.annals.lineage(name).kept
-        }
-        try:
-            for gone in rooted.drop_others(settings.prefix_root, settings.state, kept):
-                log.info("root %s is dropped: its environment is not served any more", gone)
-        except OSError as error:
-            log.warning("a root of an environment that is not served any more stays: %s", error)
-
-    def _realiser(self, root: str, progress: Progress) -> Realise:
-        return realiser(self.settings.prefix_root, progress, root=root, mirrors=CoreSettings.load().mirrors)

@@ -43,7 +43,7 @@ MAX_CONFIG: Final = 1 << 20  # bytes
 
 def _check_channel(channel: str) -> None:
     if not channel.startswith(("http://", "https://")):
-        raise SettingsError(f"channel is an address that begins with http:// or https://, not {channel!r}")
+        raise SettingsError(f"it is an address that begins with http:// or https://, not {channel!r}")
 
 
 def _check_env(names: tuple[str, ...]) -> None:
@@ -247,6 +247,19 @@ class Settings:
         least=0,
         most=86_400,
     )
+    drops: Path | None = setting(
+        None,
+        help="Folder in which weights are dropped, as ENVIRONMENT/MODEL/NAME/ with NAME.done beside it.",
+        absent="none are taken",
+        example=Path("/var/lib/sluice-scheduler/drops"),
+    )
+    drops_url: str | None = setting(
+        None,
+        help="Address under which those who replay answers find what was made of drops.",
+        absent="/v1/drops of this scheduler",
+        example="http://scheduler.example:8720/v1/drops",
+        check=_check_channel,
+    )
     generations: int = setting(
         DEFAULT_GENERATIONS,
         help="Generations of each environment whose prefixes are kept, to roll back to.",
@@ -266,12 +279,21 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        if self.drops and not self.port and not self.drops_url:
+            raise SettingsError(
+                "drops_url is missing: with port 0 nobody knows where dropped weights are found"
+            )
         for one in SETTINGS.values():
             one.look(getattr(self, one.name))
         if self.min_instances > self.instances:
             raise SettingsError(
                 f"min_instances is at most instances, {self.instances}, not {self.min_instances}"
             )
+
+    @property
+    def dropped_url(self) -> str:
+        """Where what is made of drops is found."""
+        return (self.drops_url or f"http://{self.host}:{self.port}/v1/drops").rstrip("/")
 
     @property
     def prefix_root(self) -> Path:

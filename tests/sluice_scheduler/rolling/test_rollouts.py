@@ -43,7 +43,10 @@ def test_a_newer_lock_is_served_and_rolled_back_and_does_not_come_back_by_itself
         one = daemon.until(lambda one: one["lock"] == second)
         assert (daemon.tag(), one["generation"], one["refused"]) == ("two", 2, None)
         assert daemon.order("rollback").json() == {
-            "environment": ENVIRONMENT, "outcome": "rolled back", "generation": 1, "reason": ""
+            "environment": ENVIRONMENT,
+            "outcome": "rolled back",
+            "generation": 1,
+            "reason": "",
         }
         assert daemon.tag() == "one"
         time.sleep(0.5)  # several looks at the channel, which has the second still
@@ -52,7 +55,10 @@ def test_a_newer_lock_is_served_and_rolled_back_and_does_not_come_back_by_itself
         daemon.until(lambda one: one["lock"] == third)
         assert daemon.order("rollback", to=1).json()["outcome"] == "rolled back"
         assert daemon.order("deploy").json() == {
-            "environment": ENVIRONMENT, "outcome": "deployed", "generation": 4, "reason": ""
+            "environment": ENVIRONMENT,
+            "outcome": "deployed",
+            "generation": 4,
+            "reason": "",
         }
         assert daemon.order("deploy").json()["outcome"] == "unchanged"
         assert daemon.tag() == "three"

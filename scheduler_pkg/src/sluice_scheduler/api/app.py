@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
 
 from sluice_scheduler.api import (
     admin,
@@ -16,6 +18,7 @@ from sluice_scheduler.api import (
     oip,
     policy,
     problems,
+    processes,
     tasks,
 )
 from sluice_scheduler.api.headers import SecurityHeaders
@@ -41,6 +44,7 @@ def create_app(
     intake: Intake,
     orders: Orders,
     versions: VersionLog,
+    dropped: Path,
     happenings: Happenings,
     keys: Keys,
     api_keys: ApiKeys,
@@ -62,7 +66,9 @@ def create_app(
     app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
     app.include_router(admin.build_router(fleet, queue, dispatcher, keys, reload=reload))
     app.include_router(deployments.build_router(orders, versions))
+    app.include_router(processes.build_router(fleet))
     app.include_router(policy.build_router(governor))
+    app.mount("/v1/drops", StaticFiles(directory=dropped, check_dir=False))
     app.include_router(oip.build_router(fleet, dispatcher))
     app.include_router(metrics.build_router(fleet, queue, dispatcher, requests))
     return app
