@@ -44,6 +44,11 @@ def test_a_mirror_serves_what_was_fetched_once_when_upstream_is_gone(channel, se
             assert (tmp_path / "first/prefix/share/base.txt").read_text() == "base 1.10\n"
             fresh = httpx.get(f"{url}/{SHARDS}")
             assert "warning" not in fresh.headers
+    with open_site(tmp_path / "site") as site:
+        lines = [sealed.line for sealed in site.ledger.lines() if sealed.line.generation]
+        made = site.catalogue.channel("forge").generation
+        assert [line.generation for line in lines] == list(range(1, made + 1))
+        assert {(line.who, line.name) for line in lines} == {("mirror", "127.0.0.1")}
     with serving(tmp_path / "site", "--name", "forge", ready=tmp_path / "ready") as url:
         assert installed(url, tmp_path / "second") == wanted
         old = httpx.get(f"{url}/{SHARDS}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
@@ -40,6 +42,16 @@ def acting() -> Actor:
     """Return who makes the request that is being handled; outside of one, the user of this process."""
     session = SESSION.get()
     return session.actor if session else local()
+
+
+@contextmanager
+def made_by(actor: Actor) -> Iterator[None]:
+    """Let changes be written down under another name than that of whoever happens to ask."""
+    token = SESSION.set(Session(actor))
+    try:
+        yield
+    finally:
+        SESSION.reset(token)
 
 
 def local() -> Actor:

@@ -70,11 +70,12 @@ def open_site(root: Path, *, create: bool = False) -> Site:
         scratch.mkdir(exist_ok=True)
         catalogue, blobs = SqliteCatalogue(root / CATALOGUE), DiskBlobs(root)
         database = catalogue.database
-        follower = Follower(catalogue, blobs, SqliteMirrors(database), now)
         registry, advisories = SqliteRegistry(database), SqliteAdvisories(database)
         keyring, ledger = SqliteKeyring(database), SqliteLedger(database)
+        recorded = audited(catalogue, ledger, now)
+        follower = Follower(recorded, blobs, SqliteMirrors(database), now)
         return Site(
-            audited(catalogue, ledger, now),
+            recorded,
             blobs,
             scratch,
             now,

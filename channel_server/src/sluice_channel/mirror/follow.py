@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from sluice.digest import Digest
+from sluice_channel.audit import Actor, made_by
 from sluice_channel.blobs import BlobStore
 from sluice_channel.catalogue import Catalogue
 from sluice_channel.entry import Change, Entry
@@ -22,6 +24,7 @@ log: Final = logging.getLogger(__name__)
 _BATCH: Final = 20_000  # changes in one generation; a first look at a large upstream makes several
 _STRIPES: Final = 64  # locks; two names may share one
 _TOLD: Final = 20  # refused packages that are logged
+_ACTOR: Final = "mirror"  # who makes its generations, in the audit log; not whoever asked first
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,9 @@ class Follower:
         upstream = self.open_upstream(mirror.rules)
         problem = ""
         try:
-            for subdir in mirror.rules.subdirs:
-                self._subdir(mirror, upstream, subdir)
+            with made_by(Actor(_ACTOR, urlsplit(mirror.rules.url).hostname or "")):
+                for subdir in mirror.rules.subdirs:
+                    self._subdir(mirror, upstream, subdir)
         except MirrorError as error:
             problem = str(error)
             log.warning("mirror %s: %s", mirror.channel, problem)
