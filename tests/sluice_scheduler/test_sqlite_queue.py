@@ -76,6 +76,18 @@ def test_only_what_is_to_last_waits_for_the_disk(tmp_path, lasting, committed):
     asyncio.run(work())
 
 
+def test_what_cannot_be_kept_fails_for_nobody_else(tmp_path):
+    async def work():
+        queue = SqliteQueue(tmp_path / "q")
+        names = ["a", "\udcff", "b", "c"]
+        told = await asyncio.gather(*(queue.put(new(name)) for name in names), return_exceptions=True)
+        assert [type(one).__name__ for one in told] == ["Job", "QueueError", "Job", "Job"]
+        assert [job.id for job in await queue.list()] == ["c", "b", "a"]
+        await queue.close()
+
+    asyncio.run(work())
+
+
 def test_a_long_look_holds_up_no_writer(tmp_path):
     async def work():
         queue = SqliteQueue(tmp_path / "q")

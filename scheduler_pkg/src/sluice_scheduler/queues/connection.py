@@ -33,7 +33,8 @@ class Connection:
     """Runs operations in the order they are asked for, each wholly or not at all, and sees what others committed.
 
     Operations that wait at the same time share a transaction, and so one fsync. One that raises a SchedulerError
-    must not have written yet: it fails alone. An sqlite3.Error undoes the transaction and fails all that shared it.
+    must not have written yet: it fails alone. Anything else undoes the transaction; those that shared it are then
+    run again, each by itself, so that none fails for another's sake.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
@@ -102,13 +103,16 @@ class Connection:
                 except SchedulerError as error:
                     asked.error = error
             connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - told to everyone who shared the transaction
+        except Exception as error:  # noqa: BLE001 - told to whoever asked
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
+            if len(batch) == 1:
+                told = f"the queue was not changed ({error}); look at the state folder's disk"
+                batch[0].error = QueueError(told)
+                return
             for asked in batch:
-                asked.error = QueueError(
-                    f"the queue was not changed ({error}); look at the state folder's disk"
-                )
+                asked.error = None
+                self._commit(connection, [asked])
 
     def _last(self, connection: sqlite3.Connection, lasting: bool) -> None:
         # In WAL mode NORMAL writes the log without an fsync; a later FULL commit syncs all that stands before it.
