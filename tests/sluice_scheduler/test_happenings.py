@@ -6,6 +6,8 @@ import pytest
 
 from sluice.digest import Digest
 from sluice_scheduler.errors import CrowdedError, TransitionError
+from sluice_scheduler.books import Books
+from sluice_scheduler.fairness import Fairness
 from sluice_scheduler.happenings import (
     COME_BACK_SECONDS,
     MOST_FOLLOWERS,
@@ -178,7 +180,7 @@ def test_closing_lets_everyone_go_who_follows_and_who_comes():
 def test_a_queue_tells_of_every_change_and_of_nothing_else():
     async def main():
         happenings = Happenings()
-        queue = ObservedQueue(MemoryQueue(), happenings)
+        queue = ObservedQueue(MemoryQueue(), happenings, Books(Fairness(ageing=60.0)))
         provenance = Provenance(D, D, D, D, "http://channel/x.lock", {}, D)
         with happenings.follow(everything) as follower:
             await queue.put(new("a"))

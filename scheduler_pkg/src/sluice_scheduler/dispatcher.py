@@ -50,6 +50,7 @@ class Dispatcher:
         self._lanes: dict[str, Lane] = defaultdict(Lane)
         self._servings: weakref.WeakSet[Serving] = weakref.WeakSet()  # one that has drained may go
         self._draining = False
+        self.unattended: Callable[[str], None] | None = None  # told the lane of tasks that no idle slot takes
 
     @property
     def draining(self) -> bool:
@@ -79,7 +80,8 @@ class Dispatcher:
 
     def wake(self, lane: str, tasks: int = 1) -> None:
         """Say that a lane has so many more tasks."""
-        self._lanes[lane].wake(tasks)
+        if not self._lanes[lane].wake(tasks) and self.unattended is not None:
+            self.unattended(lane)
 
     async def drain(self) -> None:
         """Start no more tasks, wait for those running, and let everyone go who waits for a queued one."""
@@ -87,15 +89,17 @@ class Dispatcher:
         await asyncio.gather(*(serving.drain() for serving in self._servings))
         self.followers.dismiss()
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, reason: str | None = None) -> Job:
         """Cancel a task; the instance that runs it is killed unless it runs others too.
 
+        With a reason, which is kept as its error, only a queued one is.
+
         Raises:
-            TransitionError: it has ended already.
+            TransitionError: it has ended already, or there is a reason and it runs.
             UnknownTaskError: there is none.
 
         """
-        job, before = await self._queue.cancel(job_id, now=self._now())
+        job, before = await self._queue.cancel(job_id, now=self._now(), reason=reason)
         if before is State.RUNNING:
             self._runner.cancelled(job_id)
         self.followers.tell(job_id)

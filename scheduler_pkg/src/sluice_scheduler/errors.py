@@ -33,6 +33,27 @@ class ExpiredError(SchedulerError):
     """The task did not start within its timeout and was cancelled."""
 
 
+class RefusedError(SchedulerError):
+    """The scheduler does not take this task now."""
+
+    def __init__(self, message: str | None = None, *, retry_after: int = 5) -> None:
+        """Take also after how many seconds it is worth another try."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QuotaError(RefusedError):
+    """Too many tasks of this tenant are queued; wait for some to end."""
+
+
+class FullError(RefusedError):
+    """The lane is full; try again later."""
+
+
+class LateError(RefusedError):
+    """The task is predicted to end after its deadline."""
+
+
 class UnknownTaskError(SchedulerError):
     """No task has this id; `sluice scheduler status` lists the latest ones."""
 
@@ -107,3 +128,11 @@ class ReloadError(SchedulerError):
 
 class ForbiddenError(SchedulerError):
     """The API key does not allow this."""
+
+
+class UnknownEnvironmentError(SchedulerError):
+    """No environment of this name is served here."""
+
+
+class OrderError(SchedulerError):
+    """The environment's deployment cannot be changed like this now."""

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from sluice_scheduler import payload, policy, request, tensors
+from sluice_scheduler import payload, request, tensors
 from sluice_scheduler.callers import ANYONE, Caller
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.dispatcher import Dispatcher
+from sluice_scheduler.door import Door
 from sluice_scheduler.ending import Ending
 from sluice_scheduler.errors import (
     ConflictError,
@@ -63,13 +64,13 @@ class Intake:
         queue: JobQueue,
         dispatcher: Dispatcher,
         *,
-        ageing: float,
+        door: Door,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._fleet = fleet
         self._queue = queue
         self._dispatcher = dispatcher
-        self._ageing = ageing
+        self._door = door
         self._now = now
 
     async def submit(self, body: bytes, keys: Sequence[str] = (), *, caller: Caller = ANYONE) -> Accepted:
@@ -157,6 +158,7 @@ class Intake:
 
         def admitted() -> Admitted:
             deployment, served = self._fleet.find(model, environment, version)
+            self._fleet.expect(deployment.environment)
             inference = Inference.parse(body, header_length)
             inference.check_outputs(model, [spec.name for spec in served.model.outputs])
             priority = caller.priority(inference.priority)
@@ -176,7 +178,7 @@ class Intake:
         """
         new, timeout = admitted.submission, admitted.inference.timeout
         with self._dispatcher.followers.follow(new.id) as ended:
-            await self._put(new)
+            await self._put(new, lasting=False)  # nothing is promised before the answer
             if timeout is not None:
                 left = new.enqueued_at + timeout - self._now()
                 done, _ = await asyncio.wait((ended,), timeout=max(0.0, min(left, timeout)))
@@ -208,21 +210,18 @@ class Intake:
             raise DrainingError
         return read() if size <= SMALL else await asyncio.to_thread(read)
 
-    async def _put(self, new: Submission) -> Job:
-        job = await self._queue.put(new)
+    async def _put(self, new: Submission, *, lasting: bool) -> Job:
+        (job,) = await self._door.put((new,), lasting=lasting)
         self._dispatcher.wake(job.lane)
         return job
 
     async def _again(self, job: Job) -> Job:
-        now = self._now()
-        again = await self._queue.retry(job.id, now=now, rank=policy.rank(now, job.priority, self._ageing))
+        again = await self._door.again(job)
         self._dispatcher.wake(again.lane)
         return again
 
     async def _put_all(self, new: Sequence[Submission]) -> tuple[Job, ...]:
-        if len(new) == 1:
-            return (await self._put(new[0]),)
-        jobs = await self._queue.put_all(new) if new else ()
+        jobs = await self._door.put(new) if new else ()
         for lane in {job.lane for job in jobs}:
             self._dispatcher.wake(lane)
         return jobs
@@ -258,7 +257,7 @@ class Intake:
             lane=deployment.environment,
             model=model.name,
             priority=priority,
-            rank=policy.rank(now, priority, self._ageing),
+            rank=now,  # until the door ranks it
             enqueued_at=now,
             input_digest=tensors.digest(inputs),
             inputs=payload.pack(inputs),

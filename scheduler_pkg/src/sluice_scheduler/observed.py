@@ -1,10 +1,14 @@
-"""A queue that tells what happens to its jobs: wraps any other."""
+"""A queue that tells what happens to its jobs, and has the books kept: wraps any other.
+
+What arrives is entered in the books by the door, before it is put.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from sluice_scheduler import policy
+from sluice_scheduler.books import Books
 from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.job import Change, Job, Provenance, State, Submission
 from sluice_scheduler.queue import Filter, JobQueue, Standing
@@ -13,13 +17,14 @@ from sluice_scheduler.queue import Filter, JobQueue, Standing
 class ObservedQueue:
     """A JobQueue that does what the one inside does, and tells of every change once it is kept."""
 
-    def __init__(self, inside: JobQueue, happenings: Happenings) -> None:
+    def __init__(self, inside: JobQueue, happenings: Happenings, books: Books) -> None:
         self._inside = inside
+        self._books = books
         self._tell = happenings.tell
 
-    async def put(self, new: Submission) -> Job:
+    async def put(self, new: Submission, *, lasting: bool = True) -> Job:
         """Keep a job."""
-        job = await self._inside.put(new)
+        job = await self._inside.put(new, lasting=lasting)
         self._entered(new, job)
         return job
 
@@ -42,6 +47,7 @@ class ObservedQueue:
     ) -> tuple[Job, ...]:
         """Give the lane's next job and those that run with it."""
         jobs = await self._inside.lease(lane, now=now, seconds=seconds, room=room, lowest=lowest)
+        self._books.started(jobs)
         for job in jobs:
             self._tell(job)
         return jobs
@@ -64,6 +70,7 @@ class ObservedQueue:
         job = await self._inside.ack(
             job_id, attempt, now=now, outputs=outputs, provenance=provenance, receipt=receipt
         )
+        self._books.settled(job)
         self._tell(job)
         return job
 
@@ -79,12 +86,14 @@ class ObservedQueue:
     ) -> Job:
         """End a leased job badly, or queue it again."""
         job = await self._inside.fail(job_id, attempt, now=now, error=error, provenance=provenance, lost=lost)
+        self._books.settled(job)
         self._tell(job)
         return job
 
     async def cancel(self, job_id: str, *, now: float, reason: str | None = None) -> tuple[Job, State]:
         """Cancel a queued or running job."""
         job, before = await self._inside.cancel(job_id, now=now, reason=reason)
+        self._books.cancelled(job, before)
         if before is not State.CANCELLED:
             self._tell(job)
         return job, before
@@ -93,6 +102,7 @@ class ObservedQueue:
         """Take back jobs whose lease ran out."""
         jobs = await self._inside.sweep(now=now, abandoned=abandoned)
         for job in jobs:
+            self._books.settled(job)
             self._tell(job)
         return jobs
 

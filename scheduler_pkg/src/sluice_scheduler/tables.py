@@ -47,6 +47,17 @@ class Table:
             raise TableError(f"{self._name(key)} is a whole number, {span}")
         return value
 
+    def number(self, key: str, low: float, high: float, *, default: float | None = None) -> float:
+        """Take a number from `low` to `high`."""
+        value = self._take(key, default)
+        if type(value) not in (int, float) or not low <= float(str(value)) <= high:
+            raise TableError(f"{self._name(key)} is a number from {low:g} to {high:g}")
+        return float(str(value))
+
+    def has(self, key: str) -> bool:
+        """Say whether a key is there and nobody took it."""
+        return key in self._content
+
     def boolean(self, key: str, *, default: bool) -> bool:
         """Take true or false."""
         value = self._take(key, default)
@@ -80,6 +91,15 @@ class Table:
             for i, value in enumerate(values)
             if isinstance(value, dict)
         )
+
+    def named(self, key: str) -> dict[str, Table]:
+        """Take a table of tables by their names, empty when absent."""
+        inside = self.table(key)
+        return inside.all() if inside else {}
+
+    def all(self) -> dict[str, Table]:
+        """Take every key that is left as a table."""
+        return {name: found for name in tuple(self._content) if (found := self.table(name)) is not None}
 
     def finish(self) -> None:
         """Complain about a key that was not taken.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from sluice_scheduler import policy, views
+from sluice_scheduler import views
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.keys import Keys
@@ -20,7 +20,6 @@ def build_router(
     dispatcher: Dispatcher,
     keys: Keys,
     *,
-    ageing: float,
     reload: Callable[[], Awaitable[tuple[str, ...]]],
 ) -> APIRouter:
     """Make the routes that look at the scheduler itself."""
@@ -46,19 +45,6 @@ def build_router(
             tasks = {state.value: n for (lane, state), n in counts.items() if lane == member.environment}
             shown.append(views.environment(member) | {"tasks": tasks})
         return JSONResponse(shown)
-
-    @router.get("/v1/policy")
-    async def order() -> JSONResponse:
-        """Say how tasks are ordered, and for how long one can be overtaken at most."""
-        return JSONResponse(
-            {
-                "rank": "enqueued_at + ageing * priority; lowest first",
-                "ageing_seconds": ageing,
-                "overtaken_for_at_most_seconds": policy.overtaking_window(
-                    policy.LOWEST, policy.HIGHEST, ageing
-                ),
-            }
-        )
 
     @router.get("/v1/keys")
     async def public_keys() -> JSONResponse:
