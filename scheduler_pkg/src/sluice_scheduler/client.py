@@ -193,6 +193,16 @@ class Client:
         changed: list[str] = self._ask("POST", "/v1/reload")["changed"]
         return changed
 
+    def reset_breaker(self, environment: str) -> dict[str, Any]:
+        """Have the failures of an environment, its name quoted, forgotten; returns the environment.
+
+        Raises:
+            ClientError: as `get`.
+
+        """
+        shown: dict[str, Any] = self._ask("POST", f"/v1/environments/{environment}/breaker/reset")
+        return shown
+
     def order(self, path: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Give an order about a deployment; returns what became of it, or that it goes on.
 

@@ -50,7 +50,7 @@ def plan(
     """
     everyone = sorted(residents, key=lambda one: (one.used_at, one.name))
     if need > budget:
-        return Plan(never=f"it takes {need} bytes, memory_bytes is {budget}")
+        return Plan(never=f"it takes {need} bytes, and --budget-bytes allows {budget}")
     missing = sum(one.bytes for one in everyone) + need - budget
     settled = [one for one in everyone if one.settled(now, residency)]
     idle, left = _first([one for one in settled if not one.busy], missing)

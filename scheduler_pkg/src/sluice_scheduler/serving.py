@@ -109,6 +109,7 @@ class Serving:
             lowest = policy.LOWEST if self._held else await self._opened()
             instance = self.supervisor.ready(slot)
             if instance is None:
+                self._lane.release()  # what this one was woken for is another's
                 await self._idly(self.supervisor.instance(slot))
                 continue
             try:

@@ -128,7 +128,8 @@ class Steward:
         return kept
 
     def _scale(self, one: _Kept, waiting: bool, now: float) -> None:
-        life, idle = one.supervisor.life, one.serving.idle
+        life = one.supervisor.life
+        idle = {slot: since for slot, since in one.serving.idle.items() if slot in life.ready}
         if life.phase is not Phase.UP or len(life.ready) != len(life.slots):
             one.notes.pressed = None
             return
@@ -136,7 +137,7 @@ class Steward:
         one.notes.pressed = (one.notes.pressed or now) if pressed else None
         situation = Demand(
             life.slots,
-            {slot: since for slot, since in idle.items() if slot in life.ready},
+            idle,
             waiting,
             one.notes.pressed,
             one.supervisor.changed_at,
@@ -205,6 +206,8 @@ class Steward:
     def _hold(self, one: _Kept, hold: bool) -> None:
         if hold != one.notes.paused:
             one.notes.paused = hold
+            if hold:
+                log.info("%s: finishes its work, to make room", one.name)
             (one.serving.pause if hold else one.serving.resume)()
 
     def _resident(self, one: _Kept) -> Resident:

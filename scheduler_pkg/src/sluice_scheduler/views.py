@@ -11,6 +11,7 @@ from sluice_scheduler.errors import TransitionError
 from sluice_scheduler.fleet import Member
 from sluice_scheduler.job import Job, State
 from sluice_scheduler.signature import TensorSpec
+from sluice_scheduler.supervisor import Supervisor
 
 RECORD_FORMAT: Final = 1
 
@@ -122,9 +123,24 @@ def environment(member: Member) -> dict[str, Any]:
             "prefix": str(deployment.prefix),
             "models": [served.name for served in deployment.models],
         }
+    if supervisor := member.supervisor:
+        shown |= {
+            "instances": len(supervisor.life.ready),
+            "memory_bytes": supervisor.bytes if supervisor.life.up else None,
+            "breaker": _breaker(supervisor),
+        }
     if member.supervisor and (confined := member.supervisor.confined):
         shown["confinement"] = confined.view()
     return shown
+
+
+def _breaker(supervisor: Supervisor) -> dict[str, Any]:
+    breaker = supervisor.life.breaker
+    return {
+        "state": breaker.state.value,
+        "cause": breaker.cause.value if breaker.cause else None,
+        "error": supervisor.last_error,
+    }
 
 
 def _between(first: float | None, last: float | None) -> float | None:
