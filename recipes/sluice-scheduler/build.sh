@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install the wheel made from this folder, without what pip notes about where the folder was.
+# Install the wheel made from this folder, without what pip notes about where the folder was; and the systemd unit.
 set -euo pipefail
 "$PYTHON" -m pip install . --no-deps --no-build-isolation --no-index --no-compile -vv
 "$PYTHON" - <<'PYTHON'
@@ -14,3 +14,6 @@ for record in pathlib.Path(sysconfig.get_path("purelib")).glob("sluice*.dist-inf
     rows = [[row[0], "", ""] if row[0].startswith("../") else row for row in rows]
     record.write_text("".join(f"{','.join(row)}\n" for row in rows))
 PYTHON
+mkdir -p "$PREFIX/share/sluice-scheduler"
+sed -e "s|[$]sluice|$PREFIX/bin/sluice|" -e 's|[$]config|/etc/sluice/scheduler.toml|' -e 's|[$][$]|$|' \
+  src/sluice_scheduler/systemd/system.service >"$PREFIX/share/sluice-scheduler/sluice-scheduler.service"

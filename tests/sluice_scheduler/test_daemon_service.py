@@ -227,11 +227,10 @@ def test_keys_say_whose_requests_are_taken(configured, launch):
     admin = configured.key("--scope", "admin")
     configured.write(host="0.0.0.0")
     with launch(configured.arguments, configured.state) as daemon:
-        daemon.wait_listening()
+        daemon.wait_ready()
         url = str(daemon.http.base_url).replace("0.0.0.0", "127.0.0.1")
         daemon.http.close()
         daemon.http = httpx.Client(base_url=url, trust_env=False, timeout=30, headers={"X-API-Key": key})
-        daemon.wait_ready()
         others = {
             name: {"X-API-Key": secret}
             for name, secret in (("b", theirs), ("reader", reader), ("admin", admin))
