@@ -105,12 +105,13 @@ def test_an_index_request_that_is_none_is_400(one, body):
     assert response.json()["error"]
 
 
-def test_models_are_neither_loaded_nor_unloaded_and_it_says_so(one):
+def test_what_a_load_is_given_is_looked_at(one):
     for verb in ("load", "unload"):
-        response = one.post(f"/v2/repository/models/echo/{verb}", json={})
-        assert response.status_code == 501
-        assert "--env" in response.json()["error"]
-        assert one.post(f"/v2/repository/models/nothing/{verb}").status_code == 404
+        path = f"/v2/repository/models/echo/{verb}"
+        assert one.post(path, json={"parameters": {"config": "{}"}}).status_code == 501
+        assert one.post(path, json={"parameters": []}).status_code == 400
+        assert one.post(path, content=b"{").status_code == 400
+        assert one.post(path.replace("echo", "nothing")).status_code == 404
     assert one.get("/v2/models/echo/ready").status_code == 200
 
 

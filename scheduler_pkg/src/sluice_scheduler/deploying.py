@@ -19,6 +19,7 @@ from sluice_scheduler.making import Maker, RealiserFor, realising
 from sluice_scheduler.orders import Orders
 from sluice_scheduler.overlay import Overlays
 from sluice_scheduler.profile import NumericProfile
+from sluice_scheduler.repository import Repository
 from sluice_scheduler.rollout import Rollouts
 from sluice_scheduler.settings import Settings
 from sluice_scheduler.trust import Trust
@@ -53,6 +54,7 @@ class Deploying:
         )
         self.annals = Annals(Lineages(settings.state / "generations"), VersionLog(settings.state))
         self.rollouts = Rollouts(fleet, dispatcher, maker, self.annals, keep=settings.generations)
+        self.repository = Repository(fleet, dispatcher, self.rollouts, fetch)
         self.orders = Orders(fleet, self.rollouts, maker, fetch)
         self._settings = settings
         self._watcher = Watcher(settings.channel, self.rollouts, poll=settings.watch_seconds)

@@ -17,6 +17,7 @@ class Ending:
 
     job: Job
     outputs: tuple[Tensor, ...] = ()  # in the signature's order, where it succeeded
+    version: str | None = None  # of the model that answered, where it is known
     refused: bool = False  # it failed because the model does not take its input
 
 

@@ -35,6 +35,8 @@ from sluice_scheduler.versions import Entry, Outcome
 
 log: Final = logging.getLogger(__name__)
 
+UNLOADED: Final = "unloaded, as was asked; load one of its models to have it back"  # a supervisor's `unfit`
+
 
 class Rollouts:
     """What is served of every environment, and what is about to be. Belongs to one event loop."""
@@ -238,11 +240,19 @@ class Rollouts:
             serving.pause()
         member.supervisor, member.generation = supervisor, generation.number
         member.serving = self._dispatcher.serve(supervisor)
+        if old is not None and old.unfit == UNLOADED:
+            self._put_away(member, supervisor)
         if old is not None and serving is not None:
             self._retiring[old] = asyncio.create_task(self._retire(old, serving))
         dropped = {one.number for one in lineage.kept} - {one.number for one in flipped.kept}
         if dropped:
             self._maker.forget(member.environment, dropped)
+
+    def _put_away(self, member: Member, supervisor: Supervisor) -> None:
+        """Unload what took the place of what had been unloaded."""
+        assert member.serving is not None
+        supervisor.unfit = UNLOADED
+        self._retiring[supervisor] = asyncio.create_task(self._retire(supervisor, member.serving))
 
     async def _retire(self, supervisor: Supervisor, serving: Serving) -> None:
         """Let the old processes finish their work, then kill them."""

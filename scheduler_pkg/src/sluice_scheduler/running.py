@@ -204,7 +204,7 @@ class Runner:
             seconds=answer.seconds,
             at=finished,
         )
-        return Ending(done, outputs)
+        return Ending(done, outputs, served.model.version)
 
     async def _fail(self, outcome: Outcome, error: str, deployment: Deployment) -> Ending:
         job = outcome.job

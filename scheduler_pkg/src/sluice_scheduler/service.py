@@ -107,6 +107,7 @@ class Service:
             dispatcher=self.dispatcher,
             intake=self.intake,
             orders=self.deploying.orders,
+            repository=self.deploying.repository,
             versions=self.deploying.annals.versions,
             dropped=self.deploying.overlays.folder,
             happenings=self.happenings,

@@ -71,7 +71,7 @@ def canary(tag, output="text"):
 
 def package(name, tag, *, output="text", expected=None):
     """Make a version of the model's package."""
-    text = TOML.replace("VERSION", "1.0").replace("OUTPUT", output)
+    text = TOML.replace("VERSION", tag).replace("OUTPUT", output)
     return TinyPackage(
         f"turn-{name}",
         depends=["python"],
@@ -169,6 +169,11 @@ class Following:
 
     def order(self, verb, **asked):
         return self.http.post(f"/v1/environments/{ENVIRONMENT}/{verb}", json=asked)
+
+    def processes(self):
+        """List the processes that are the daemon's children: zygotes."""
+        pid = self.daemon.process.pid
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
     def until(self, condition, seconds=30):
         """Wait until a condition of the environment holds."""

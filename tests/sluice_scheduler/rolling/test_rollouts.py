@@ -148,6 +148,7 @@ def test_flips_under_load_fail_nothing_and_mix_nothing(follow, packed):
             told = receipt.answer
             tag = tag_of[told.lock.hex]
             assert answer["outputs"][0]["data"] == [f"{tag}: {text}"]
+            assert answer["model_version"] == tag
             assert told.package == f"turn-{tag}-1.0-0.conda"
             links = (told.tree.hex, told.package_digest.hex, told.lock_url)
             assert generations.setdefault(told.lock.hex, links) == links
@@ -174,12 +175,15 @@ def test_the_old_generation_finishes_its_work_and_is_gone(follow, packed, tmp_pa
         second = packed.publish("two")
         daemon.until(lambda one: one["lock"] == second)
         assert daemon.tag() == "two"
-        children = Path(f"/proc/{daemon.daemon.process.pid}/task/{daemon.daemon.process.pid}/children")
-        both = len(children.read_text().split())
+        both = len(daemon.processes())
+        named = "/v2/models/turn/versions/two/infer"
+        body = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["x"]}]}
+        assert daemon.http.post(named, json=body).json()["model_version"] == "two"
+        assert daemon.http.post(named.replace("two", "one"), json=body).status_code == 404
         (tmp_path / "go").touch()
         assert daemon.daemon.task(held)["outputs"][0]["data"] == [f"one: hold {tmp_path}/go"]
         deadline = time.monotonic() + 10
-        while len(children.read_text().split()) == both:
+        while len(daemon.processes()) == both:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 

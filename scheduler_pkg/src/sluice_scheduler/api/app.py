@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from fastapi.telemetry import TelemetryConfig
 
 from sluice_scheduler.api import (
     admin,
@@ -33,7 +35,14 @@ from sluice_scheduler.intake import Intake
 from sluice_scheduler.keys import Keys
 from sluice_scheduler.orders import Orders
 from sluice_scheduler.queue import JobQueue
+from sluice_scheduler.repository import Repository
 from sluice_scheduler.versions import VersionLog
+
+_UNSEEN: Final[TelemetryConfig] = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+}  # /metrics counts; asking costs
 
 
 def create_app(
@@ -43,6 +52,7 @@ def create_app(
     dispatcher: Dispatcher,
     intake: Intake,
     orders: Orders,
+    repository: Repository,
     versions: VersionLog,
     dropped: Path,
     happenings: Happenings,
@@ -54,7 +64,7 @@ def create_app(
     reload: Callable[[], Awaitable[tuple[str, ...]]],
 ) -> FastAPI:
     """Make the application over its parts; nothing is read from the surroundings."""
-    app = FastAPI(title="Sluice scheduler", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Sluice scheduler", docs_url=None, redoc_url=None, telemetry=_UNSEEN)
     problems.install(app)
     described.install(app)
     app.add_middleware(Identified, keys=api_keys, queue=queue, everybody=everybody)
@@ -69,6 +79,6 @@ def create_app(
     app.include_router(processes.build_router(fleet))
     app.include_router(policy.build_router(governor))
     app.mount("/v1/drops", StaticFiles(directory=dropped, check_dir=False))
-    app.include_router(oip.build_router(fleet, dispatcher))
+    app.include_router(oip.build_router(fleet, dispatcher, repository))
     app.include_router(metrics.build_router(fleet, queue, dispatcher, requests))
     return app

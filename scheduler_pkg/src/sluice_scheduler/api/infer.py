@@ -30,7 +30,7 @@ from sluice_scheduler.intake import SMALL, Admitted, Intake
 from sluice_scheduler.job import State
 
 PATHS: Final = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
-BINARY: Final = "application/octet-stream"
+BINARY: Final = b"application/octet-stream"
 PATIENCE: Final = 0.05  # seconds; whoever waits longer than that is looked after
 _HEADER_LENGTH: Final = HEADER_LENGTH.lower().encode()
 
@@ -77,10 +77,23 @@ class Infer:
         except UnknownModelError as error:
             await problem(404, str(error))(scope, receive, send)
             return
-        answer = await self._answer(admitted, receive)
-        await answer(scope, receive, send)
+        ending = await self._ended(admitted, receive)
+        if ending.job.state is not State.SUCCEEDED:
+            await _failed(ending)(scope, receive, send)
+            return
+        if path.get("version") not in (None, ending.version or admitted.version):
+            told = f"version {path['version']} of model {ending.job.model!r} was replaced by {ending.version}"
+            await problem(503, f"{told} meanwhile; ask for that one")(scope, receive, send)
+            return
+        if sum(len(tensor.data) for tensor in ending.outputs) <= SMALL:
+            headers, content = _answer(admitted, ending)
+        else:
+            headers, content = await asyncio.to_thread(_answer, admitted, ending)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
 
-    async def _answer(self, admitted: Admitted, receive: Receive) -> Response:
+    async def _ended(self, admitted: Admitted, receive: Receive) -> Ending:
+        """Wait for an inference's end; it is cancelled if its caller hangs up before."""
         watching: list[asyncio.Task[None]] = []
 
         def watch() -> None:
@@ -88,16 +101,11 @@ class Infer:
 
         patience = asyncio.get_running_loop().call_later(PATIENCE, watch)
         try:
-            ending = await self._intake.answer(admitted)
+            return await self._intake.answer(admitted)
         finally:
             patience.cancel()
             for task in watching:
                 task.cancel()
-        if ending.job.state is not State.SUCCEEDED:
-            return _failed(ending)
-        if sum(len(tensor.data) for tensor in ending.outputs) <= SMALL:
-            return _succeeded(admitted, ending)
-        return await asyncio.to_thread(_succeeded, admitted, ending)
 
     async def _look_after(self, task: str, receive: Receive) -> None:
         """Cancel a task once the one who waits for it has hung up."""
@@ -122,21 +130,23 @@ def _environment(query: bytes) -> str | None:
     return given[0] if given else None
 
 
-def _succeeded(admitted: Admitted, ending: Ending) -> Response:
+def _answer(admitted: Admitted, ending: Ending) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Write the headers and the body of an answer."""
     job = ending.job
     body, length = admitted.inference.respond(
         ending.outputs,
         model=job.model,
-        version=admitted.version,
+        version=ending.version or admitted.version,
         parameters={
             "task": job.id,
             "environment": job.lane,
             "receipt": f"/v1/tasks/{job.id}/receipt",
         },
     )
+    headers = [(b"content-length", b"%d" % len(body))]
     if length is None:
-        return Response(body, media_type="application/json")
-    return Response(body, media_type=BINARY, headers={HEADER_LENGTH: str(length)})
+        return [*headers, (b"content-type", b"application/json")], body
+    return [*headers, (b"content-type", BINARY), (_HEADER_LENGTH, b"%d" % length)], body
 
 
 def _failed(ending: Ending) -> Response:

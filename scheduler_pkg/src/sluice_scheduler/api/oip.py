@@ -5,6 +5,7 @@ https://github.com/kserve/open-inference-protocol, with Triton's extensions that
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
@@ -18,6 +19,7 @@ from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.document import read_object
 from sluice_scheduler.errors import RequestError, UnknownModelError, UnsupportedError
 from sluice_scheduler.fleet import Fleet
+from sluice_scheduler.repository import Repository
 
 MAX_INDEX_BYTES: Final = 4096  # of the body that asks for the repository's index
 
@@ -26,11 +28,11 @@ Environment = Annotated[
 ]
 
 
-def build_router(fleet: Fleet, dispatcher: Dispatcher) -> APIRouter:
+def build_router(fleet: Fleet, dispatcher: Dispatcher, repository: Repository) -> APIRouter:
     """Make the routes that look at the server and its models."""
     router = APIRouter(prefix="/v2", tags=["open inference protocol"])
     _server(router, fleet, dispatcher)
-    _repository(router, fleet)
+    _repository(router, fleet, repository)
     _statistics(router, fleet, dispatcher)
     _models(router, fleet, dispatcher)
     return router
@@ -54,7 +56,7 @@ def _server(router: APIRouter, fleet: Fleet, dispatcher: Dispatcher) -> None:
         return JSONResponse({"ready": up}, 200 if up else 503)
 
 
-def _repository(router: APIRouter, fleet: Fleet) -> None:
+def _repository(router: APIRouter, fleet: Fleet, repository: Repository) -> None:
     @router.post("/repository/index")
     async def index(request: Request) -> JSONResponse:
         """List the models; with `{"ready": true}` only those that can answer."""
@@ -66,14 +68,18 @@ def _repository(router: APIRouter, fleet: Fleet) -> None:
         return JSONResponse(protocol.index(fleet.members.values(), ready=only))
 
     @router.post("/repository/models/{model}/load")
-    async def load(model: str) -> None:
-        """Refuse: models come with the environments that the scheduler was started with."""
-        _fixed(fleet, model, "load")
+    async def load(model: str, request: Request, environment: Annotated[str | None, Query()] = None) -> None:
+        """Bring a model's environment up; where it is up, deploy what the channel has that is newer."""
+        await _parameters(request, ())
+        await _known(repository.load(model, environment))
 
     @router.post("/repository/models/{model}/unload")
-    async def unload(model: str) -> None:
-        """Refuse, as `load`."""
-        _fixed(fleet, model, "unload")
+    async def unload(
+        model: str, request: Request, environment: Annotated[str | None, Query()] = None
+    ) -> None:
+        """Finish the work of a model's environment and end its processes."""
+        await _parameters(request, ("unload_dependents",))
+        await _known(repository.unload(model, environment))
 
 
 def _statistics(router: APIRouter, fleet: Fleet, dispatcher: Dispatcher) -> None:
@@ -124,10 +130,22 @@ def _find(
         raise HTTPException(404, str(error)) from None
 
 
-def _fixed(fleet: Fleet, model: str, verb: str) -> None:
-    if not any(served.name == model for served in protocol.models(fleet.members.values())):
-        raise HTTPException(404, f"no model {model[:80]!r} is served here")
-    raise UnsupportedError(
-        f"{verb} of model {model!r} is not supported: a model is served as long as its environment is; "
-        "start the scheduler with other --env"
-    )
+async def _known(work: Awaitable[None]) -> None:
+    """Do what a path names a model for: an unknown one is a page that is not there."""
+    try:
+        await work
+    except UnknownModelError as error:
+        raise HTTPException(404, str(error)) from None
+
+
+async def _parameters(request: Request, known: tuple[str, ...]) -> None:
+    """Look at what a load or unload may be given, which is nothing that changes it."""
+    body = await bodies.read(request, MAX_INDEX_BYTES)
+    parameters = read_object(body, "parameters").get("parameters", {}) if body.strip() else {}
+    if not isinstance(parameters, dict):
+        raise RequestError("parameters is an object")
+    if unknown := sorted(parameters.keys() - set(known)):
+        raise UnsupportedError(
+            f"parameter {unknown[0][:40]!r} is not taken: a model is what its package says, and its package is "
+            "what the environment's lock names"
+        )
