@@ -44,7 +44,7 @@ class Flow:
 class Turns:
     """The virtual time of one lane, and who waits there."""
 
-    virtual: float = 0.0  # tag: seconds on the scale of the clock
+    virtual: float  # tag: seconds on the scale of the clock
     flows: dict[str, Flow] = field(default_factory=dict)
     contended: bool = False  # whether several tenants have waited since the lane was last empty
 
@@ -84,11 +84,11 @@ class Fairness:
 
     def queued(self, lane: str, tenant: str, priority: int, rank: float, cost: float) -> None:
         """Note that a job waits, and move its tenant's finish tags on; its start tag follows from its rank."""
-        here = self._lanes.setdefault(lane, Turns())
+        start, spaced = rank - self._ageing * priority, self._spaced(tenant, cost)
+        here = self._lanes.setdefault(lane, Turns(virtual=start))
         flow = here.flows.setdefault(tenant, Flow())
         flow.waiting += 1
         here.contended = here.contended or len(here.flows) > 1
-        start, spaced = rank - self._ageing * priority, self._spaced(tenant, cost)
         for at in range(priority, policy.LOWEST + 1):
             flow.finish[at] = max(flow.finish[at], start) + spaced
 
@@ -105,8 +105,10 @@ class Fairness:
 
     def left(self, lane: str, tenant: str) -> None:
         """Note that a job waits no more; a lane that is empty begins anew."""
-        here = self._lanes.setdefault(lane, Turns())
-        here.flows.setdefault(tenant, Flow()).waiting -= 1
+        here = self._lanes.get(lane)
+        if here is None or tenant not in here.flows:
+            return
+        here.flows[tenant].waiting -= 1
         if not any(flow.waiting for flow in here.flows.values()):
             del self._lanes[lane]
 
