@@ -193,6 +193,17 @@ def test_a_failed_job_says_why(run):
     run(work)
 
 
+def test_an_error_that_is_no_text_is_kept_as_far_as_it_is(run):
+    async def work(queue):
+        await queue.put(new())
+        await lease(queue)
+        failed = await queue.fail("a", 1, now=12.0, error="no file \udcff\ud800 here: \u00e9")
+        assert failed.error == "no file ?? here: \u00e9"
+        assert (await queue.get("a")).error == failed.error
+
+    run(work)
+
+
 def test_a_lost_job_is_queued_again_at_its_rank_until_its_attempts_are_spent(run):
     async def work(queue):
         await queue.put(new("a", rank=1.0))

@@ -168,6 +168,11 @@ class Change:
     reason: str  # one line
 
 
+def as_text(told: str) -> str:
+    """Replace what no store can keep: a worker's error may name a file whose name is no text."""
+    return told.encode(errors="replace").decode()
+
+
 def retried(failed: Job, now: float) -> Change:
     """Word what a retry changes of a failed job: its priority stays, its error is kept here."""
     why = " ".join((failed.error or "no error").split())[:MAX_REASON]

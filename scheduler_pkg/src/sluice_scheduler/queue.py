@@ -130,7 +130,7 @@ class JobQueue(Protocol):
     ) -> Job:
         """End a leased job badly; `lost`: its worker is gone, so it is queued again while attempts are left.
 
-        A job queued again keeps its rank. Said again for the same lease it changes nothing.
+        A job queued again keeps its rank. What of the error is no text is replaced. Said again for the same lease it changes nothing.
 
         Raises:
             LeaseLostError: the job is no longer running under this lease.

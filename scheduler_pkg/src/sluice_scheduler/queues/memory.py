@@ -10,7 +10,17 @@ from itertools import islice
 from sluice_scheduler import policy
 from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
-from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state, retried
+from sluice_scheduler.job import (
+    Change,
+    Event,
+    Job,
+    Provenance,
+    State,
+    Submission,
+    as_text,
+    next_state,
+    retried,
+)
 from sluice_scheduler.queue import Filter, Standing
 from sluice_scheduler.queues.shelf import Shelf
 
@@ -118,7 +128,7 @@ class MemoryQueue:
             return _shown(done)
         job = self._leased(job_id, attempt)
         state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.tries)
-        return _shown(self._end(job, state, now=now, error=error, provenance=provenance))
+        return _shown(self._end(job, state, now=now, error=as_text(error), provenance=provenance))
 
     async def cancel(self, job_id: str, *, now: float, reason: str | None = None) -> tuple[Job, State]:
         """Cancel a queued or running job."""

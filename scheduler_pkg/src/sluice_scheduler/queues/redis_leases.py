@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from sluice_scheduler import policy
 from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
 from sluice_scheduler.errors import BlobError, LeaseLostError, QueueError, UnknownTaskError
-from sluice_scheduler.job import Event, Job, Provenance, State, next_state
+from sluice_scheduler.job import Event, Job, Provenance, State, as_text, next_state
 from sluice_scheduler.queues.blobs import Kept
 from sluice_scheduler.queues.memory import lost_error, unknown
 from sluice_scheduler.queues.redis_jobs import Move, ended, kept_of, named, to_jobs
@@ -134,7 +134,7 @@ class RedisLeases(RedisView):
         if lost:
             job, _ = await self._patiently(lambda: self._look(job_id))
             state = next_state(State.RUNNING, Event.LOSE, attempt - job.forgiven)
-        given, data = ended(state, now, error=error, provenance=provenance)
+        given, data = ended(state, now, error=as_text(error), provenance=provenance)
         return await self._end(job_id, attempt, given, data, said=(state,), patient=True)
 
     async def _end(

@@ -11,7 +11,7 @@ from sluice import statements
 from sluice.digest import Digest
 from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
-from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state
+from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, as_text, next_state
 from sluice_scheduler.queues.blobs import Kept
 from sluice_scheduler.queues.memory import unknown
 from sluice_scheduler.queues.provenance import from_text, to_text
@@ -110,7 +110,7 @@ def end(
         state=state,
         finished_at=now if state.ended else None,
         lease_until=None,
-        error=error if state.ended else None,
+        error=as_text(error) if state.ended and error is not None else None,
         provenance=provenance if state.ended else None,
     )
     values = {
