@@ -70,12 +70,12 @@ def package(tmp_path):
 class Client:
     """A worker's other end."""
 
-    def __init__(self, python=sys.executable, environment=None, cwd=None):
+    def __init__(self, python=sys.executable, environment=None, cwd=None, confine=None):
         self.control, theirs = socket.socketpair()
         self.control.settimeout(60)
         with theirs:
             self.process = subprocess.Popen(
-                worker.command(str(python), theirs.fileno()),
+                worker.command(str(python), theirs.fileno(), confine),
                 pass_fds=(theirs.fileno(),),
                 env=NumericProfile().environment() if environment is None else environment,
                 stdin=subprocess.DEVNULL,
@@ -89,9 +89,10 @@ class Client:
         frames.send(self.control, header, fds=fds)
         return frames.receive(self.control).header
 
-    def load(self, *packages, **profile):
+    def load(self, *packages, activation=(), **profile):
         profile = {**NumericProfile().document(), **profile}
-        return self.ask({"op": "load", "models": list(packages), "profile": profile})
+        header = {"op": "load", "models": list(packages), "profile": profile, "activation": activation}
+        return self.ask(header)
 
     def fork(self, name="i1"):
         ours, theirs = socket.socketpair()

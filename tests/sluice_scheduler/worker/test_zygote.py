@@ -3,11 +3,14 @@ import os
 import signal
 import socket
 import struct
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from sluice_scheduler import worker
+from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.worker import frames
 
@@ -240,25 +243,50 @@ def test_nonsense_on_the_control_socket_ends_the_zygote(client):
     assert zygote.close()[1].startswith(b"worker: a frame's header of")
 
 
-def test_any_python_from_3_8_runs_it(client, package, ask, pythons):
+def test_any_python_from_3_8_runs_it_confined_as_this_one_and_with_large_tensors(
+    client, package, ask, pythons, tmp_path
+):
     if not pythons:
         pytest.skip("no other Python on this machine")
     model = package()
-    for python in pythons:
-        zygote = client(python)
-        loaded = zygote.load(model)
+    held = []
+    for python in (sys.executable, *pythons):
+        folder = tmp_path / Path(python).name
+        folder.mkdir()
+        wanted = {
+            "read": [model["directory"], worker.DIRECTORY],
+            "write": [str(folder)],
+            "network": False,
+            "memory": None,
+        }
+        environment = {**NumericProfile().environment(), "TMPDIR": str(folder)}
+        zygote = client(python, environment, confine=wanted)
+        loaded = zygote.load(model, activation=["/usr", "name"])
         assert loaded["op"] == "loaded", (python, loaded)
-        _, outputs = ask(
-            zygote.fork()[0], [Tensor("x", "INT32", (2, 1), struct.pack("<2i", 1, 2)), text("a")]
-        )
+        held.append(loaded["confinement"])
+        sock, _ = zygote.fork()
+        _, outputs = ask(sock, [Tensor("x", "INT32", (2, 1), struct.pack("<2i", 1, 2)), text("a")])
         assert [tensor.name for tensor in outputs] == ["y"]
+        large = Tensor("x", "UINT8", (1, 1 << 20), os.urandom(1 << 20))
+        header, (answer,) = ask(sock, [large])
+        assert (header[frames.SEALED], bytes(answer.data)) == (1 << 20, large.data)
+        words = b"".join(
+            struct.pack("<I", len(word)) + word for word in (b"sh", b"-c", b"echo $CONDA_PREFIX")
+        )
+        frames.send(
+            sock,
+            {"op": "script", "id": "s", "tensors": frames.describe([Tensor("argv", "BYTES", (1, 3), words)])},
+            [words],
+        )
+        done = frames.receive(sock)
+        assert done.header["op"] == "result", done.header
+        outputs = {tensor.name: bytes(tensor.data) for tensor in frames.tensors_of(done.header, done.body)}
+        assert outputs["stdout"] == struct.pack("<I", 5) + b"/usr\n"
+    assert all(one == held[0] for one in held), held
 
 
 def test_a_descriptor_that_is_no_socket_is_refused():
     import subprocess
-    import sys
-
-    from sluice_scheduler import worker
 
     done = subprocess.run(
         worker.command(sys.executable, 99), capture_output=True, text=True, check=False, timeout=60
