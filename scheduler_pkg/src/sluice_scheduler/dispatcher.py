@@ -83,6 +83,10 @@ class Dispatcher:
         if not self._lanes[lane].wake(tasks) and self.unattended is not None:
             self.unattended(lane)
 
+    def hold(self, lowest: int) -> None:
+        """Stop the commands that are beyond the least urgent priority that may run, and continue the others."""
+        self._runner.hold(lowest)
+
     async def drain(self) -> None:
         """Start no more tasks, wait for those running, and let everyone go who waits for a queued one."""
         self._draining = True

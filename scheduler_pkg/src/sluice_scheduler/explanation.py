@@ -46,6 +46,8 @@ def explain(job: Job, around: Situation, tenant: str | None = None) -> dict[str,
     }
     if job.state is State.QUEUED and around.standing is not None:
         document |= _queued(job, around, around.standing, tenant)
+    elif job.state is State.RUNNING:
+        document["blocked_by"] = list(around.blocked)
     return document
 
 

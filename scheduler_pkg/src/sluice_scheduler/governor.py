@@ -14,7 +14,7 @@ from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.door import Door
 from sluice_scheduler.fairness import Fairness
 from sluice_scheduler.fleet import Fleet
-from sluice_scheduler.job import Job, State
+from sluice_scheduler.job import SCRIPT, Job, State
 from sluice_scheduler.queue import Filter, JobQueue
 from sluice_scheduler.regime import Regime
 from sluice_scheduler.ruling import Ruling
@@ -94,7 +94,7 @@ class Governor:
 
     async def watch(self) -> None:
         """Watch the machine until cancelled."""
-        await self.throttle.watch(self._wake)
+        await self.throttle.watch(self._wake, self._dispatcher.hold)
 
     def slots(self, lane: str) -> int:
         """Say how many tasks of a lane run at a time; 0 while nothing runs it."""
@@ -162,7 +162,7 @@ class Governor:
             told.append(f"environment {job.lane} is not served here")
         elif not member.up:
             told.append(f"environment {job.lane} is not up: {member.state}")
-        if job.priority > self.throttle.lowest:
+        if job.priority > self.throttle.lowest and (job.state is State.QUEUED or job.model == SCRIPT):
             paused = "; ".join(self.throttle.reasons)
             told.append(f"priorities beyond {self.throttle.lowest} are paused: {paused}")
         return told

@@ -36,6 +36,21 @@ class Batch:
     jobs: Sequence[Job]
     wanted: set[str] = field(default_factory=set)  # ids of those that nobody cancelled
     instance: Instance | None = None  # once it runs
+    limit: asyncio.Timeout | None = None  # while it runs: when it is stopped
+    left: float | None = None  # while it is held: seconds until then
+
+    def hold(self, lowest: int) -> None:
+        """Stop a command that is beyond the least urgent priority that may run, or continue it; others run on."""
+        if self.instance is None or self.limit is None:
+            return
+        clock, beyond = asyncio.get_running_loop().time, self.jobs[0].priority > lowest
+        if beyond and self.left is None and self.instance.pause():
+            self.left = max(0.0, (self.limit.when() or clock()) - clock())
+            self.limit.reschedule(None)
+        elif not beyond and self.left is not None:
+            self.instance.resume()
+            self.limit.reschedule(clock() + self.left)
+            self.left = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +90,11 @@ class Runner:
         """Every task under a lease."""
         return [job for batch in {*self._batches.values()} for job in batch.jobs]
 
+    def hold(self, lowest: int) -> None:
+        """Stop the commands that are beyond the least urgent priority that may run, and continue the others."""
+        for batch in {*self._batches.values()}:
+            batch.hold(lowest)
+
     def take(self, jobs: Sequence[Job]) -> Batch:
         """Make a batch of what was leased; `end` must follow."""
         batch = Batch(jobs, {job.id for job in jobs})
@@ -99,9 +119,9 @@ class Runner:
             return outcomes
         batch.instance = instance
         try:
-            return [*outcomes, *await self._answer(jobs, supervisor, instance)]
+            return [*outcomes, *await self._answer(batch, jobs, supervisor, instance)]
         finally:
-            batch.instance = None
+            batch.instance = batch.limit = None
             if instance.killed:
                 supervisor.ended(instance)
 
@@ -138,14 +158,16 @@ class Runner:
         else:
             self._requeued(job.lane)
 
-    async def _answer(self, jobs: Sequence[Job], supervisor: Supervisor, instance: Instance) -> list[Outcome]:
+    async def _answer(
+        self, batch: Batch, jobs: Sequence[Job], supervisor: Supervisor, instance: Instance
+    ) -> list[Outcome]:
         model = jobs[0].model
         commands = supervisor.deployment.script_seconds
         seconds = commands if model == SCRIPT and commands is not None else self.task_seconds
         try:
             bucket = supervisor.deployment.bucket(model)
             requests = [(job.id, job.inputs or b"") for job in jobs]
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as batch.limit:
                 answers = await instance.run(model, requests, bucket)
         except TimeoutError:
             instance.kill()

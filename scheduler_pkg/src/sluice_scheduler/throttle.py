@@ -30,6 +30,7 @@ class Throttle:
         self._books = books
         self._read = read
         self._changed = asyncio.Event()
+        self._told = self.lowest  # what was said last
 
     @property
     def lowest(self) -> int:
@@ -51,19 +52,27 @@ class Throttle:
         """Remember how long these ran together."""
         self._books.ran(jobs, seconds)
 
-    async def watch(self, changed: Callable[[], None]) -> None:
-        """Read the signals again and again, until cancelled; `changed` is called when other work may start."""
-        while True:
-            wanted = tuple(self.pressure.limits)
-            self.take(await asyncio.to_thread(self._read, wanted) if wanted else {}, changed)
-            await asyncio.sleep(WATCH_SECONDS)
+    async def watch(self, changed: Callable[[], None], hold: Callable[[int], None]) -> None:
+        """Read the signals again and again, until cancelled.
+
+        `changed` is called when other work may start, `hold` after every reading with the least urgent priority
+        that may run.
+        """
+        try:
+            while True:
+                wanted = tuple(self.pressure.limits)
+                self.take(await asyncio.to_thread(self._read, wanted) if wanted else {}, changed)
+                hold(self.lowest)
+                await asyncio.sleep(WATCH_SECONDS)
+        finally:
+            hold(policy.LOWEST)
 
     def take(self, reading: Mapping[str, float], changed: Callable[[], None]) -> None:
         """Decide by a new reading."""
-        before = self.lowest
         self.reading, self.past = reading, self.pressure.past(reading, self.past)
-        if self.lowest == before:
+        if self.lowest == self._told:
             return
+        self._told = self.lowest
         if self.past:
             log.warning("paused beyond priority %d: %s", self.lowest, "; ".join(self.reasons))
         else:

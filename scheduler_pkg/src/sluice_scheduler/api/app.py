@@ -80,5 +80,5 @@ def create_app(
     app.include_router(policy.build_router(governor))
     app.mount("/v1/drops", StaticFiles(directory=dropped, check_dir=False))
     app.include_router(oip.build_router(fleet, dispatcher, repository))
-    app.include_router(metrics.build_router(fleet, queue, dispatcher, requests))
+    app.include_router(metrics.build_router(fleet, queue, dispatcher, governor, requests))
     return app

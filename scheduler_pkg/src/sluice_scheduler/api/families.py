@@ -12,6 +12,7 @@ from sluice_scheduler import breaker
 from sluice_scheduler.api.measuring import Requests
 from sluice_scheduler.counters import Counters
 from sluice_scheduler.fleet import Member
+from sluice_scheduler.governor import Governor
 from sluice_scheduler.histogram import Histogram
 from sluice_scheduler.job import State
 from sluice_scheduler.statistics import ModelStatistics, Statistics
@@ -116,6 +117,35 @@ def of_environments(members: Iterable[Member]) -> Iterator[Metric]:
             if one.supervisor
             for state in breaker.State
         ),
+    )
+
+
+def of_policy(governor: Governor) -> Iterator[Metric]:
+    """Show what the door kept out or ended, and what is held back."""
+    books, throttle = governor.books, governor.throttle
+    yield _counter(
+        "sluice_scheduler_shed_tasks",
+        "Queued tasks that were ended to make place for more urgent ones.",
+        _ENVIRONMENT,
+        (((lane,), number) for lane, number in sorted(books.shed.items())),
+    )
+    yield _counter(
+        "sluice_scheduler_refused_tasks",
+        "Requests that were refused at the door: full, too much of one tenant, or too late for the deadline.",
+        ("environment", "reason"),
+        sorted(books.refused.items()),
+    )
+    yield _gauge(
+        "sluice_scheduler_paused_beyond_priority",
+        "Priorities beyond this one do not start; 9 when none is paused.",
+        (),
+        [((), throttle.lowest)],
+    )
+    yield _gauge(
+        "sluice_scheduler_pressure_percent",
+        "What the machine is short of, where the policy names a limit for it.",
+        ("signal",),
+        (((name,), value) for name, value in sorted(throttle.reading.items())),
     )
 
 

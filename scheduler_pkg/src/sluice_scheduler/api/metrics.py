@@ -27,6 +27,7 @@ from sluice_scheduler.api import families
 from sluice_scheduler.api.measuring import Requests
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.fleet import Fleet
+from sluice_scheduler.governor import Governor
 from sluice_scheduler.queue import JobQueue
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -42,7 +43,9 @@ class _Once(Collector):
         return iter(self._found)
 
 
-def build_router(fleet: Fleet, queue: JobQueue, dispatcher: Dispatcher, requests: Requests) -> APIRouter:
+def build_router(
+    fleet: Fleet, queue: JobQueue, dispatcher: Dispatcher, governor: Governor, requests: Requests
+) -> APIRouter:
     """Make the route that Prometheus reads."""
     router = APIRouter(tags=["admin"])
     process = CollectorRegistry()
@@ -61,6 +64,7 @@ def build_router(fleet: Fleet, queue: JobQueue, dispatcher: Dispatcher, requests
                 *families.of_models(dispatcher.statistics),
                 *families.of_environments(fleet.members.values()),
                 *families.of_processes(fleet.counters),
+                *families.of_policy(governor),
                 *families.of_requests(requests),
             ]
         )

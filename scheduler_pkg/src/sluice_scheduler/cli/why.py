@@ -35,6 +35,7 @@ def lines(document: dict[str, Any]) -> list[str]:
     ]
     if "position" in document:
         told += _queued(document)
+    told += [f"waits for: {blocker}" for blocker in document.get("blocked_by", ())]
     told.append(
         f"rank {rank['value']:.3f} = queued at {rank['enqueued_at']:.3f} + ageing {rank['ageing']:g} s "
         f"{'-' if rank['moved'] < 0 else '+'} moved {abs(rank['moved']):.3f} s, by its {rank['by']}"
@@ -61,7 +62,6 @@ def _queued(document: dict[str, Any]) -> list[str]:
         f"  {one['id'] or 'a task of another tenant'}, priority {one['priority']}"
         for one in ahead["next"][:SHOWN]
     ]
-    told += [f"waits for: {blocker}" for blocker in document["blocked_by"]]
     if predicted:
         told.append(
             f"predicted to start in {predicted['start_in_seconds']:.3g} s, to end in "
