@@ -22,8 +22,16 @@ MAX_ID: Final = 1024  # characters
 MAX_TIMEOUT: Final = 2**64 - 1  # microseconds
 _KEYS: Final = frozenset({"id", "parameters", "inputs", "outputs"})
 _PARAMETERS: Final = frozenset({"priority", "timeout", "binary_data_output"})
+_OUTPUT: Final = frozenset({"name", "parameters"})
+_OUTPUT_PARAMETERS: Final = frozenset({"binary_data"})
 _SIZE: Final = "binary_data_size"
+_SIZED: Final = frozenset(
+    {"name", "datatype", "shape", "parameters"}
+)  # the keys of a tensor whose bytes follow
 _DIGITS: Final = 12  # of a length
+_ENCODER: Final = json.JSONEncoder(
+    allow_nan=False, separators=(",", ":")
+)  # made once: that is half of its cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,7 @@ class Inference:
         document["parameters"] = parameters
         document["outputs"] = [_binary(tensor) if binary else tensor.to_json() for tensor, binary in listed]
         # ASCII with escapes: a lone surrogate of the client's id has no UTF-8, and goes back as it came.
-        text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
+        text = _ENCODER.encode(document).encode("ascii")
         parts = [tensor.data for tensor, binary in listed if binary]
         return (b"".join((text, *parts)), len(text)) if parts else (text, None)
 
@@ -131,7 +139,7 @@ class _Tail:
         name = tensors.check_name(document.get("name"))
         if "data" in document:
             raise InputError(f"tensor {name!r}: it has data and {_SIZE}; give one of them")
-        if document.keys() - {"name", "datatype", "shape", "parameters"} or len(parameters) > 1:
+        if not _SIZED.issuperset(document) or len(parameters) > 1:
             raise InputError(f"tensor {name!r}: with {_SIZE} it has name, datatype and shape, nothing else")
         data = self._take(name, parameters[_SIZE])
         shape = tensors.check_shape(name, document.get("shape"))
@@ -182,17 +190,16 @@ def _outputs(listed: object, *, binary: bool) -> Iterable[tuple[str, bool]]:
         if name in seen:
             raise RequestError(f"output {name!r} is asked for twice")
         seen.add(name)
-        _known("key", item, {"name", "parameters"})
+        _known("key", item, _OUTPUT)
         parameters = _object(item, "parameters")
-        _known("parameter", parameters, {"binary_data"})
+        _known("parameter", parameters, _OUTPUT_PARAMETERS)
         yield name, _flag(parameters, "binary_data", default=binary)
 
 
-def _known(what: str, document: dict[str, Any], known: Iterable[str]) -> None:
-    if unknown := sorted(document.keys() - set(known)):
-        raise RequestError(
-            f"{what} {unknown[0][:40]!r} is not taken here; known are {', '.join(sorted(known))}"
-        )
+def _known(what: str, document: dict[str, Any], known: frozenset[str]) -> None:
+    if not known.issuperset(document):
+        unknown = min(document.keys() - known)
+        raise RequestError(f"{what} {unknown[:40]!r} is not taken here; known are {', '.join(sorted(known))}")
 
 
 def _object(document: dict[str, Any], key: str) -> dict[str, Any]:

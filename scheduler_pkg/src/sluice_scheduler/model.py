@@ -99,12 +99,13 @@ class Model:
         """
         given = {tensor.name: tensor for tensor in tensors}
         known = {spec.name: spec for spec in self.inputs}
-        expected = ", ".join(map(str, self.inputs))
         for name in given.keys() - known.keys():
-            raise InputError(f"model {self.name!r} has no input {name!r}; expected {expected}")
+            raise InputError(f"model {self.name!r} has no input {name!r}; expected {self._expected()}")
         for spec in self.inputs:
             if not spec.optional and spec.name not in given:
-                raise InputError(f"input {spec.name!r} is missing; model {self.name!r} expects {expected}")
+                raise InputError(
+                    f"input {spec.name!r} is missing; model {self.name!r} expects {self._expected()}"
+                )
         chosen = sorted(given.keys() & set(self.one_of))
         if self.one_of and len(chosen) != 1:
             raise InputError(
@@ -112,7 +113,7 @@ class Model:
                 f"found {' and '.join(chosen) or 'none'}"
             )
         if not given:
-            raise InputError(f"model {self.name!r} was given no input; expected {expected}")
+            raise InputError(f"model {self.name!r} was given no input; expected {self._expected()}")
         ordered = tuple(given[spec.name] for spec in self.inputs if spec.name in given)
         self._fit(ordered, self.inputs, InputError)
         return ordered
@@ -170,6 +171,9 @@ class Model:
             return self.check(oip.parse(listed))
         except (InputError, ValueError, RecursionError) as error:
             raise ModelError(f"{self.canary.file}: {error}".splitlines()[0]) from None
+
+    def _expected(self) -> str:
+        return ", ".join(map(str, self.inputs))
 
     def _fit(
         self, given: Sequence[Tensor], specs: Iterable[TensorSpec], error: type[InputError | ModelError]

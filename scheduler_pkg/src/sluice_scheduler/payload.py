@@ -15,6 +15,7 @@ from sluice_scheduler.tensors import InputError, Tensor
 from sluice_scheduler.wire import Body
 
 _LENGTH: Final = struct.Struct("<I")
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 def describe(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
@@ -27,7 +28,7 @@ def describe(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
 def pack(tensors: Iterable[Tensor]) -> bytes:
     """Write tensors, in their order."""
     tensors = tuple(tensors)
-    header = json.dumps(describe(tensors), separators=(",", ":")).encode()
+    header = _ENCODER.encode(describe(tensors)).encode()
     return b"".join((_LENGTH.pack(len(header)), header, *(t.data for t in tensors)))
 
 

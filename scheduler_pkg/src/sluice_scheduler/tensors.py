@@ -46,23 +46,24 @@ class Tensor:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if self.datatype not in DATATYPES:
+        item = ITEM_BYTES.get(self.datatype)
+        if item is None and self.datatype != BYTES:
             raise InputError(
                 f"tensor {self.name!r}: unknown datatype {shown(self.datatype)}; expected one of {', '.join(DATATYPES)}"
             )
         count = _count(self.name, self.shape)
         if len(self.data) > MAX_BYTES:
             raise InputError(f"tensor {self.name!r}: {len(self.data)} bytes; at most {MAX_BYTES} are taken")
-        if self.datatype == BYTES:
+        if item is None:
             found = sum(1 for _ in _split(self.name, self.data))
             if found != count:
                 raise InputError(
                     f"tensor {self.name!r}: shape {list(self.shape)} needs {count} elements, found {found}"
                 )
-        elif len(self.data) != count * ITEM_BYTES[self.datatype]:
+        elif len(self.data) != count * item:
             raise InputError(
                 f"tensor {self.name!r}: {self.datatype} of shape {list(self.shape)} needs "
-                f"{count * ITEM_BYTES[self.datatype]} bytes, found {len(self.data)}"
+                f"{count * item} bytes, found {len(self.data)}"
             )
 
     @classmethod
@@ -214,8 +215,13 @@ def _split(name: str, data: bytes) -> Iterable[bytes]:
 
 
 def _count(name: str, shape: tuple[int, ...]) -> int:
-    whole = all(type(size) is int and 0 <= size <= MAX_BYTES for size in shape)
-    if not whole or len(shape) > MAX_RANK or (count := math.prod(shape)) > MAX_BYTES:
+    count = 1 if len(shape) <= MAX_RANK else -1
+    for size in shape:
+        if type(size) is not int or not 0 <= size <= MAX_BYTES:
+            count = -1
+            break
+        count *= size
+    if not 0 <= count <= MAX_BYTES:
         raise InputError(
             f"tensor {name!r}: its shape is at most {MAX_RANK} whole numbers from 0 with a product "
             f"up to {MAX_BYTES}, not {_sizes(shape)}"

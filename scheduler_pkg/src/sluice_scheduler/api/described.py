@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from sluice_scheduler import protocol
-from sluice_scheduler.api.infer import HEADER_LENGTH, PATHS
+from sluice_scheduler.api.infer import PATHS
+from sluice_scheduler.inference import HEADER_LENGTH
 
 _REFUSED: Final = {"$ref": "#/components/responses/Refused"}
 _UNAVAILABLE: Final = {"$ref": "#/components/responses/Unavailable"}
