@@ -1,12 +1,11 @@
 """LitServe: `python litserve_app.py PORT`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any
 
 import litserve
+from fastapi import Request
 from predictor import BATCH_WAIT, MAX_BATCH, Predictor
 
 
@@ -18,9 +17,10 @@ class Api(litserve.LitAPI):
         del device
         self._predictor = Predictor()
 
-    def decode_request(self, request: dict[str, Any], **_: object) -> Any:  # noqa: ANN401 - a row
-        """Take the row out."""
-        return request["row"]
+    def decode_request(self, request: Request, **_: object) -> Any:  # noqa: ANN401 - a row
+        """Take the row out of what LitServe has read by now: it looks at the annotation, whatever it gives."""
+        content: Any = request
+        return content["row"]
 
     def predict(self, x: Any, **_: object) -> Any:  # noqa: ANN401 - a row, or a list of them
         """Answer."""
