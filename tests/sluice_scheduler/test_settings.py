@@ -7,9 +7,10 @@ import pytest
 import typer
 
 from sluice_scheduler.cli import serve
+from sluice_scheduler.configuration import Source, check_toml, problems, template
 from sluice_scheduler.declared import settings_of
 from sluice_scheduler.errors import SettingsError
-from sluice_scheduler.settings import SETTINGS, Settings, Source, check_toml, problems, template
+from sluice_scheduler.settings import SETTINGS, Settings
 
 GIVEN = {"channel": "http://127.0.0.1:1/main", "env": ("a-b-c-cpu",), "state": Path("/s")}
 
@@ -70,6 +71,12 @@ def test_all_that_is_wrong_is_told():
     assert found[2].startswith("unknown setting 'colour'; known are ")
     assert found[3] == "env: the same environment is named twice"
     assert found[4] == "ageing is a number from 0 to 1e+09, not nan"
+
+
+def test_settings_that_do_not_go_together_are_told(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text("instances = 1\nmin_instances = 2\n")
+    assert check_toml(path) == ("min_instances is at most instances, 1, not 2",)
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,13 @@ from sluice import atomic
 from sluice.errors import SluiceError
 from sluice_scheduler import runfile
 from sluice_scheduler.channel import PublishedLock
+from sluice_scheduler.configuration import Source
 from sluice_scheduler.errors import DaemonError
 from sluice_scheduler.listening import Server, address, listen
 from sluice_scheduler.loops import Loop
 from sluice_scheduler.notify import Notifier
 from sluice_scheduler.queues.opening import open_queue
 from sluice_scheduler.service import Service
-from sluice_scheduler.settings import Source
 from sluice_scheduler.vigil import keep_vigil
 
 log: Final = logging.getLogger(__name__)

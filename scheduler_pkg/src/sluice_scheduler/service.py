@@ -119,6 +119,7 @@ class Service:
             max_request_bytes=lambda: self.settings.max_request_bytes,
         )
         self.steward = Steward(self.fleet, self.queue, Limits.of(settings))
+        self.deploying.succession.make_room = self.steward.make_room
         self.dispatcher.unattended = self.steward.notice
         retention = Retention(self.queue, lambda: self.settings.result_seconds)
         self.loops = Loops(
@@ -175,22 +176,22 @@ class Service:
             SluiceError: it is wrong, or cannot be applied while the scheduler runs; nothing was changed.
 
         """
-        self.notifier.reloading()
-        try:
-            return await self._reloader.reload()
-        finally:
-            self.notifier.ready(await self.status())
-
-    async def _prepare(self, change: Change) -> Apply:
         if not self._up:
             raise ReloadError(
                 "the scheduler is still coming up; reload once it is ready. Nothing was changed"
             )
+        self.notifier.reloading()
+        try:
+            return await self._reloader.reload()
+        finally:
+            self.notifier.ready("reloaded")
+
+    async def _prepare(self, change: Change) -> Apply:
         if busy := [name for name in change.removed if self.fleet.members[name].candidate]:
             raise ReloadError(f"{busy[0]} is being rolled out; reload once that is over. Nothing was changed")
-        self.api_keys.reload()  # what no setting names is read again too
         for name in change.added:
             await self._fetch(name)  # the channel has it
+        self.api_keys.reload()  # what no setting names is read again too, last: it applies at once
         return self._apply
 
     async def _bring_up_later(self, environment: str) -> None:
@@ -253,5 +254,5 @@ class Service:
 
     async def stop(self) -> None:
         """Kill every process."""
-        await self.rollouts.stop()
+        await self.deploying.succession.stop()
         await self.fleet.stop()

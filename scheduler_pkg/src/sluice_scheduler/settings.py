@@ -6,23 +6,21 @@ the variable. The command line and the file that `sluice scheduler init` writes 
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sluice_scheduler.batching import MAX_BUCKET, power_of_two
+from sluice_scheduler import values
 from sluice_scheduler.breaker import THRESHOLD
 from sluice_scheduler.confinement import LEAST_MEMORY, MOST_MEMORY
 from sluice_scheduler.declared import Setting, setting, settings_of
 from sluice_scheduler.errors import SettingsError
 from sluice_scheduler.eviction import RESIDENCY
 from sluice_scheduler.policy import DEFAULT_AGEING
-from sluice_scheduler.queues.redis_address import RedisAddress
 from sluice_scheduler.regime import EXAMPLE, Regime
 from sluice_scheduler.trust import Trust
+from sluice_scheduler.values import SQLITE
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8720
@@ -35,39 +33,7 @@ DEFAULT_UNLOAD_SECONDS: Final = 600.0
 DEFAULT_RESULT_SECONDS: Final = 7 * 86_400.0
 DEFAULT_WATCH_SECONDS: Final = 30.0
 DEFAULT_GENERATIONS: Final = 5
-MEMORY: Final = "memory"  # the queues that are no address
-SQLITE: Final = "sqlite"
 MAX_INSTANCES: Final = 256
-MAX_CONFIG: Final = 1 << 20  # bytes
-
-
-def _check_channel(channel: str) -> None:
-    if not channel.startswith(("http://", "https://")):
-        raise SettingsError(f"it is an address that begins with http:// or https://, not {channel!r}")
-
-
-def _check_env(names: tuple[str, ...]) -> None:
-    if not names:
-        raise SettingsError(
-            "env: name at least one environment to serve, as in --env vision-digits-pt213-cpu"
-        )
-    if len(set(names)) != len(names):
-        raise SettingsError("env: the same environment is named twice")
-
-
-def _check_bucket(rows: int) -> None:
-    if not power_of_two(rows):
-        raise SettingsError(f"max_batch is a power of two from 1 to {MAX_BUCKET}, not {rows}")
-
-
-def _check_queue(queue: str) -> None:
-    if queue not in (MEMORY, SQLITE):
-        RedisAddress.parse(queue)
-
-
-def _check_prefix(prefix: str) -> None:
-    if not re.fullmatch(r"[\w.:-]{1,100}", prefix, re.ASCII):
-        raise SettingsError(f"queue_prefix is 1 to 100 letters, digits and . _ - :, not {prefix[:100]!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +43,13 @@ class Settings:
     channel: str = setting(
         help="The channel's URL, http://HOST:PORT/CHANNEL.",
         example="http://127.0.0.1:8710/main",
-        check=_check_channel,
+        check=values.channel,
     )
     env: tuple[str, ...] = setting(
         help="An environment of the channel to serve; may be repeated.",
         example=("vision-digits-pt213-cpu",),
         reload=True,
-        check=_check_env,
+        check=values.env,
     )
     state: Path = setting(
         help="Folder of the queue, the prefixes, the logs and the run file.",
@@ -99,12 +65,12 @@ class Settings:
         SQLITE,
         help="Where tasks wait: sqlite (in the state folder), memory (gone when the scheduler ends), or the "
         "address of a Redis server, redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or rediss:// for TLS.",
-        check=_check_queue,
+        check=values.queue,
     )
     queue_prefix: str = setting(
         "sluice:",
         help="How the queue's keys in Redis begin; one scheduler at a time serves a prefix.",
-        check=_check_prefix,
+        check=values.prefix,
     )
     queue_password_file: Path | None = setting(
         None,
@@ -195,7 +161,7 @@ class Settings:
         "other buckets may give other bytes.",
         absent="as the model's package says",
         example=32,
-        check=_check_bucket,
+        check=values.bucket,
     )
     policy: Mapping[str, Any] = setting(
         {},
@@ -258,7 +224,12 @@ class Settings:
         help="Address under which those who replay answers find what was made of drops.",
         absent="/v1/drops of this scheduler",
         example="http://scheduler.example:8720/v1/drops",
-        check=_check_channel,
+        check=values.channel,
+    )
+    replace_in_place: bool = setting(
+        False,
+        help="Where --budget-bytes does not allow two generations of an environment at once, unload the old one before the "
+        "new one is loaded; its tasks wait meanwhile. Otherwise the new one is refused.",
     )
     generations: int = setting(
         DEFAULT_GENERATIONS,
@@ -302,80 +273,3 @@ class Settings:
 
 
 SETTINGS: Final[dict[str, Setting]] = settings_of(Settings)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where settings come from: what flags and variables gave, and a TOML file."""
-
-    given: Mapping[str, Any]
-    config: Path | None = None
-
-    def load(self) -> Settings:
-        """Read the settings as they are now.
-
-        Raises:
-            SettingsError: one is missing or wrong.
-
-        """
-        values = {**(read_toml(self.config) if self.config else {}), **self.given}
-        for one in SETTINGS.values():
-            if one.required and one.name not in values:
-                raise SettingsError(
-                    f"{one.name} is missing: give {one.flag}, {one.variable} or {one.name} in the --config file"
-                )
-        return Settings(**{**values, "state": values["state"].absolute()})
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file of settings, by the flags' long names with `_` for `-`.
-
-    Raises:
-        SettingsError: it cannot be read, names an unknown setting, or has a value that is none.
-
-    """
-    document = _document(path)
-    for problem in problems(document):
-        raise SettingsError(f"{path}: {problem}")
-    return {name: SETTINGS[name].read(value) for name, value in document.items()}
-
-
-def check_toml(path: Path) -> tuple[str, ...]:
-    """Say all that is wrong with a TOML file of settings, a line for each.
-
-    Raises:
-        SettingsError: it cannot be read at all.
-
-    """
-    return tuple(problems(_document(path)))
-
-
-def problems(document: Mapping[str, object]) -> Iterator[str]:
-    """Say what is wrong with a document of settings, one by one."""
-    for name, value in document.items():
-        known = SETTINGS.get(name)
-        if known is None:
-            yield f"unknown setting {name[:80]!r}; known are {', '.join(sorted(SETTINGS))}"
-            continue
-        try:
-            known.look(known.read(value))
-        except SettingsError as error:
-            yield str(error)
-
-
-def template(given: Mapping[str, Any]) -> str:
-    """Write a TOML file of every setting with its help and default; what is given is set in it."""
-    plain = [one.toml(given.get(one.name)) for one in SETTINGS.values() if not one.table]
-    tables = [one.toml() for one in SETTINGS.values() if one.table]
-    return "\n\n".join([*plain, *tables]) + "\n"
-
-
-def _document(path: Path) -> dict[str, object]:
-    try:
-        if path.stat().st_size > MAX_CONFIG:
-            raise SettingsError(f"{path}: it is larger than {MAX_CONFIG} bytes")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{path}: {error}") from None

@@ -14,8 +14,9 @@ from sluice.cli.console import out
 from sluice_scheduler import units
 from sluice_scheduler.cli.options import State, Url, connect
 from sluice_scheduler.cli.serve import given, option
+from sluice_scheduler.configuration import check_toml, problems, template
 from sluice_scheduler.errors import SettingsError
-from sluice_scheduler.settings import SETTINGS, check_toml, problems, template
+from sluice_scheduler.settings import SETTINGS
 from sluice_scheduler.units import Unit
 
 NAME = "scheduler.toml"

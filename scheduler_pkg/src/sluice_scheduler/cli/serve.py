@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from sluice_scheduler.configuration import Source
 from sluice_scheduler.daemon import Daemon
 from sluice_scheduler.declared import Setting
 from sluice_scheduler.listening import loop_factory
 from sluice_scheduler.notify import Notifier
-from sluice_scheduler.settings import SETTINGS, Source
+from sluice_scheduler.settings import SETTINGS
 
 Config = Annotated[
     Path | None,

@@ -14,7 +14,8 @@ from sluice_scheduler.queues.memory import MemoryQueue
 from sluice_scheduler.queues.redis import RedisQueue
 from sluice_scheduler.queues.redis_address import RedisAddress
 from sluice_scheduler.queues.sqlite import SqliteQueue
-from sluice_scheduler.settings import MEMORY, SQLITE, Settings
+from sluice_scheduler.settings import Settings
+from sluice_scheduler.values import MEMORY, SQLITE
 
 log: Final = logging.getLogger(__name__)
 
