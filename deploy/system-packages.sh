@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make sure that this machine can compile CPython: a C compiler, make, and the headers of the libraries that
-# the python package bundles. `system-packages.sh test`: that it has the server which the tests start themselves.
+# the python package bundles. `system-packages.sh test`: that it has the server which the tests start themselves;
+# `system-packages.sh bench`: what the benchmarks measure with and against.
 # Installs what is missing where it may; otherwise says what to run. Nothing missing: no network, no output.
 set -eu
 
@@ -25,6 +26,14 @@ crypt.h libcrypt-dev libxcrypt-devel
 if [ "${1:-}" = test ]; then
   purpose='by the tests'
   wanted='redis-server redis-server redis'
+elif [ "${1:-}" = bench ]; then
+  purpose='by the benchmarks'
+  wanted='
+redis-server redis-server redis
+wrk wrk wrk
+nginx nginx nginx
+java default-jre-headless java-headless
+'
 fi
 
 header() {
