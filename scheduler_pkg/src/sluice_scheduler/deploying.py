@@ -22,6 +22,7 @@ from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.repository import Repository
 from sluice_scheduler.rollout import Rollouts
 from sluice_scheduler.settings import Settings
+from sluice_scheduler.succession import Succession
 from sluice_scheduler.trust import Trust
 from sluice_scheduler.versions import VersionLog
 from sluice_scheduler.watching import Watcher
@@ -53,7 +54,8 @@ class Deploying:
             script_seconds=settings.script_seconds if settings.scripts else None,
         )
         self.annals = Annals(Lineages(settings.state / "generations"), VersionLog(settings.state))
-        self.rollouts = Rollouts(fleet, dispatcher, maker, self.annals, keep=settings.generations)
+        self.succession = Succession(dispatcher, in_place=settings.replace_in_place)
+        self.rollouts = Rollouts(fleet, self.succession, maker, self.annals, keep=settings.generations)
         self.repository = Repository(fleet, dispatcher, self.rollouts, fetch)
         self.orders = Orders(fleet, self.rollouts, maker, fetch)
         self._settings = settings

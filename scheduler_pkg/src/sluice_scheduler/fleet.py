@@ -29,6 +29,7 @@ class Member:
     doing: str = "waiting for its turn"
     supervisor: Supervisor | None = None
     serving: Serving | None = None
+    aside: bool = False  # it made way in memory for its successor, which is being loaded
     generation: int | None = None  # the number of what is served
     candidate: str | None = None  # what is being done to replace it
     refused: str | None = None  # why the latest candidate does not replace it

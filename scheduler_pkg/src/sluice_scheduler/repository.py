@@ -15,7 +15,8 @@ from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.errors import NotReadyError, OrderError, RequestError, UnknownModelError
 from sluice_scheduler.fleet import Fleet, Member
 from sluice_scheduler.lifecycle import Phase
-from sluice_scheduler.rollout import UNLOADED, Rollouts
+from sluice_scheduler.rollout import Rollouts
+from sluice_scheduler.succession import UNLOADED
 from sluice_scheduler.versions import Outcome
 
 log: Final = logging.getLogger(__name__)

@@ -24,18 +24,15 @@ from sluice_scheduler.candidate import CHANNEL, Candidate, Result
 from sluice_scheduler.channel import PublishedLock
 from sluice_scheduler.compatibility import contradictions
 from sluice_scheduler.deployment import Deployment
-from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.errors import ChannelError, DeploymentError, DrainingError, NotReadyError
 from sluice_scheduler.fleet import Fleet, Member
 from sluice_scheduler.generations import Generation, Lineage
 from sluice_scheduler.making import Maker
-from sluice_scheduler.serving import Serving
+from sluice_scheduler.succession import Succession
 from sluice_scheduler.supervisor import Supervisor
 from sluice_scheduler.versions import Entry, Outcome
 
 log: Final = logging.getLogger(__name__)
-
-UNLOADED: Final = "unloaded, as was asked; load one of its models to have it back"  # a supervisor's `unfit`
 
 
 class Rollouts:
@@ -44,7 +41,7 @@ class Rollouts:
     def __init__(
         self,
         fleet: Fleet,
-        dispatcher: Dispatcher,
+        succession: Succession,
         maker: Maker,
         annals: Annals,
         *,
@@ -53,13 +50,12 @@ class Rollouts:
     ) -> None:
         self.annals = annals
         self._fleet = fleet
-        self._dispatcher = dispatcher
+        self.succession = succession
         self._maker = maker
         self._keep = keep
         self.now = now
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._begun: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._retiring: dict[Supervisor, asyncio.Task[None]] = {}
 
     def leave(self, environment: str) -> None:
         """Serve an environment no more: what runs is finished, then its processes are killed."""
@@ -67,8 +63,7 @@ class Rollouts:
         self._begun.pop(environment, None)
         if member.supervisor is not None and member.serving is not None:
             member.serving.pause()
-            retiring = asyncio.create_task(self._retire(member.supervisor, member.serving))
-            self._retiring[member.supervisor] = retiring
+            self.succession.retire(member.supervisor, member.serving)
 
     async def begun(self, environment: str) -> None:
         """Wait until an environment is served."""
@@ -136,7 +131,7 @@ class Rollouts:
         if not self._begun[environment].is_set():
             raise NotReadyError(f"environment {environment} is {member.state}; try again later")
         async with self._turns[environment]:
-            if self._dispatcher.draining:
+            if self.succession.draining:
                 raise DrainingError
             serving = self.annals.lineage(environment).serving
             assert serving is not None
@@ -147,12 +142,6 @@ class Rollouts:
                 return await self._roll(member, candidate)
             finally:
                 member.candidate = None
-
-    async def stop(self) -> None:
-        """Kill the processes that were still finishing their work."""
-        for task in self._retiring.values():
-            task.cancel()
-        await asyncio.gather(*(supervisor.stop() for supervisor in self._retiring))
 
     async def _roll(self, member: Member, candidate: Candidate) -> Result:
         lineage = self.annals.lineage(member.environment)
@@ -169,8 +158,10 @@ class Rollouts:
             deployment = await self._make(candidate.published, number, doing)
             if not (candidate.any_signature or candidate.again):
                 self._compare(member, deployment)
+            await self.succession.ready(member, deployment)
             supervisor = await self._fleet.prepare(deployment, doing)
         except (SluiceError, OSError) as error:
+            self.succession.keep(member)
             return await self._refuse(member, lineage, number, candidate, error)
         if self._fleet.members.get(member.environment) is not member:
             await supervisor.stop()
@@ -234,33 +225,10 @@ class Rollouts:
         except BaseException:
             await supervisor.stop()
             raise
-        old, serving = member.supervisor, member.serving
-        # No await from here on: what is admitted by the new signature is leased by the new processes only.
-        if serving is not None:
-            serving.pause()
-        member.supervisor, member.generation = supervisor, generation.number
-        member.serving = self._dispatcher.serve(supervisor)
-        if old is not None and old.unfit == UNLOADED:
-            self._put_away(member, supervisor)
-        if old is not None and serving is not None:
-            self._retiring[old] = asyncio.create_task(self._retire(old, serving))
+        self.succession.take_over(member, supervisor, generation.number)
         dropped = {one.number for one in lineage.kept} - {one.number for one in flipped.kept}
         if dropped:
             self._maker.forget(member.environment, dropped)
-
-    def _put_away(self, member: Member, supervisor: Supervisor) -> None:
-        """Unload what took the place of what had been unloaded."""
-        assert member.serving is not None
-        supervisor.unfit = UNLOADED
-        self._retiring[supervisor] = asyncio.create_task(self._retire(supervisor, member.serving))
-
-    async def _retire(self, supervisor: Supervisor, serving: Serving) -> None:
-        """Let the old processes finish their work, then kill them."""
-        try:
-            await serving.drain()
-        finally:
-            await supervisor.stop()
-            self._retiring.pop(supervisor, None)
 
     def _generation(self, number: int, candidate: Candidate, deployment: Deployment) -> Generation:
         return Generation(

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from sluice_scheduler import demand, eviction, footprint
@@ -118,10 +118,30 @@ class Steward:
             self._unload_idle(one, one.name in waiting, now)
         self._make_room([one for one in kept if self._wanted(one, one.name in waiting, now)], kept, now)
 
+    async def make_room(self, deployment: Deployment) -> str | None:
+        """Unload idle environments until a second generation of one fits beside the first; says why it does not."""
+        budget, kept = self._limits.budget, self._kept()
+        if budget is None:
+            return None
+        own = next((one for one in kept if one.name == deployment.environment), None)
+        need = max(await asyncio.to_thread(_on_disk, deployment), _bytes(own) if own else 0)
+        residents = [self._resident(one) for one in kept if not one.supervisor.gone]
+        residents = [replace(one, busy=True) if own and one.name == own.name else one for one in residents]
+        plan = eviction.plan(residents, need, budget, self._now())
+        for one in kept:
+            if plan.fits and one.name in plan.evict:
+                log.info(
+                    "%s: unloaded to make room for a new generation of %s", one.name, deployment.environment
+                )
+                self._fleet.counters.evictions[one.name] += 1
+                await one.supervisor.stop()
+        taken = sum(one.bytes for one in residents)
+        return None if plan.fits else f"{taken} bytes are taken, {need} more are needed, {budget} are allowed"
+
     def _kept(self) -> list[_Kept]:
         kept = []
         for member in self._fleet.members.values():
-            if member.supervisor is not None and member.serving is not None:
+            if member.supervisor is not None and member.serving is not None and not member.aside:
                 notes = self._notes.setdefault(member.supervisor, _Notes())
                 kept.append(_Kept(member, member.supervisor, member.serving, notes))
         self._notes = {one.supervisor: one.notes for one in kept}

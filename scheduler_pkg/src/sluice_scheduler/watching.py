@@ -16,10 +16,10 @@ from typing import Final
 
 import httpx
 
+from sluice.errors import SluiceError
 from sluice_scheduler import background
 from sluice_scheduler.candidate import CHANNEL, Candidate
 from sluice_scheduler.channel import Seen, fetch_lock, look
-from sluice_scheduler.errors import ChannelError
 from sluice_scheduler.rollout import Rollouts
 
 log: Final = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Watcher:
                 try:
                     seen = await look(http, self._channel, environment, seen, WAIT_SECONDS)
                     again = await self._roll(environment, seen)
-                except ChannelError as error:
+                except (SluiceError, OSError) as error:
                     if not failures:
                         log.warning("%s: %s; what is served goes on being served", environment, error)
                     seen, again = Seen(), True
