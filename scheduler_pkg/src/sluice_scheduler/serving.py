@@ -57,7 +57,7 @@ class Serving:
         self._held: deque[Batch] = deque()  # leased ahead
         self._leases = 0  # under way
         self._batches = 0  # leased and not yet ended
-        self._seconds = 0.0  # that a batch ran, of late
+        self._seconds = SHORT_SECONDS  # that a batch ran, of late; not known to be less yet
         self._draining = False
         self._open = asyncio.Event()
         self._open.set()
