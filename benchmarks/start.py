@@ -30,10 +30,11 @@ from servers import free_port
 from sluice.digest import Digest
 from sluice_scheduler import payload
 from sluice_scheduler.deployment import Deployment, ServedModel
+from sluice_scheduler.instance import Instance
 from sluice_scheduler.model import discover
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.tensors import Tensor
-from sluice_scheduler.zygote import Instance, Zygote
+from sluice_scheduler.zygote import Zygote
 
 QUICKSTART: Final = Path(
     os.environ.get("SLUICE_QUICKSTART_HOME", "~/.local/share/sluice/quickstart")

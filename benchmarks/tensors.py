@@ -28,11 +28,12 @@ from sluice.digest import Digest
 from sluice_scheduler import payload
 from sluice_scheduler.batching import Bucket
 from sluice_scheduler.deployment import Deployment, ServedModel
+from sluice_scheduler.instance import Instance
 from sluice_scheduler.model import Model
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.worker import sealed
-from sluice_scheduler.zygote import Instance, Zygote
+from sluice_scheduler.zygote import Zygote
 
 SIZES = (3 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20)  # bytes
 MOST_JSON = 4 << 20  # bytes; a larger tensor takes JSON minutes

@@ -11,11 +11,11 @@ from sluice.digest import Digest
 from sluice_scheduler import payload, tensors
 from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.dispatcher import Dispatcher
+from sluice_scheduler.instance import Answer
 from sluice_scheduler.job import State, Submission
 from sluice_scheduler.model import Model
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.queues.memory import MemoryQueue
-from sluice_scheduler.zygote import Answer
 
 LANE = "test-echo-pt213-cpu"
 TOML = """

@@ -11,8 +11,8 @@ from typing import Final
 from sluice_scheduler.breaker import Breaker, Cause
 from sluice_scheduler.counters import Counters
 from sluice_scheduler.deployment import Deployment
+from sluice_scheduler.instance import Instance
 from sluice_scheduler.lifecycle import Event, InstanceEnded, Unproved, ZygoteEnded
-from sluice_scheduler.zygote import Instance
 
 log: Final = logging.getLogger(__name__)
 

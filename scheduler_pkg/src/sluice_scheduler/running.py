@@ -19,12 +19,12 @@ from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.ending import Ending, Followers
 from sluice_scheduler.errors import LeaseLostError, SchedulerError, WorkerError
 from sluice_scheduler.gate import Gate
+from sluice_scheduler.instance import Answer, Instance
 from sluice_scheduler.job import SCRIPT, Job, State
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer
 from sluice_scheduler.statistics import ModelStatistics, Statistics
 from sluice_scheduler.supervisor import Supervisor
-from sluice_scheduler.zygote import Answer, Instance
 
 LEASE_SECONDS: Final = 60.0
 

@@ -18,11 +18,11 @@ from typing import Any, Final, TypeVar
 from sluice_scheduler import policy
 from sluice_scheduler.errors import QueueError
 from sluice_scheduler.gate import Gate
+from sluice_scheduler.instance import Answer
 from sluice_scheduler.lane import Lane
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.running import LEASE_SECONDS, Batch, Outcome, Runner
 from sluice_scheduler.supervisor import Supervisor
-from sluice_scheduler.zygote import Answer
 
 log: Final = logging.getLogger(__name__)
 

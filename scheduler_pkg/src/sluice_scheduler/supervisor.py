@@ -16,6 +16,7 @@ from sluice_scheduler.breaker import Cause
 from sluice_scheduler.confinement import Confined
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.errors import WorkerError
+from sluice_scheduler.instance import Instance
 from sluice_scheduler.lifecycle import (
     Action,
     Destroy,
@@ -36,7 +37,7 @@ from sluice_scheduler.lifecycle import (
     ZygoteEnded,
 )
 from sluice_scheduler.quarters import Quarters
-from sluice_scheduler.zygote import LOAD_SECONDS, Instance, Zygote
+from sluice_scheduler.zygote import LOAD_SECONDS, Zygote
 
 log: Final = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from sluice.digest import Digest
 from sluice_scheduler import payload, tensors
 from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.errors import DeploymentError
+from sluice_scheduler.instance import Instance
 from sluice_scheduler.profile import NumericProfile
-from sluice_scheduler.zygote import Instance
 
 log: Final = logging.getLogger(__name__)
 
