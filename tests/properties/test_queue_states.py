@@ -12,6 +12,8 @@ from sluice.digest import Digest
 from sluice_scheduler.errors import SchedulerError
 from sluice_scheduler.job import Provenance, State, Submission
 from sluice_scheduler.queues.memory import MemoryQueue
+from sluice_scheduler.queues.redis import RedisQueue
+from sluice_scheduler.queues.redis_address import RedisAddress
 from sluice_scheduler.queues.sqlite import SqliteQueue
 
 D = Digest("0" * 64)
@@ -98,10 +100,13 @@ async def story(queue, sequence):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(operations, max_size=25))
-def test_the_stores_agree_and_an_end_is_final(sequence):
-    async def both():
+def test_the_stores_agree_and_an_end_is_final(redis_server, sequence):
+    async def all_of_them():
+        memory = await story(MemoryQueue(), sequence)
         with tempfile.TemporaryDirectory() as folder:
-            sqlite = await story(SqliteQueue(Path(folder) / "q"), sequence)
-        assert await story(MemoryQueue(), sequence) == sqlite
+            assert await story(SqliteQueue(Path(folder) / "q"), sequence) == memory
+            address = RedisAddress.parse(redis_server.url)
+            redis = await RedisQueue.open(address, prefix=f"{folder}:", holder="h", blobs=Path(folder) / "b")
+            assert await story(redis, sequence) == memory
 
-    asyncio.run(both())
+    asyncio.run(all_of_them())

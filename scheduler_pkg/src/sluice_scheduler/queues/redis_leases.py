@@ -131,11 +131,12 @@ class RedisLeases(RedisView):
     ) -> Job:
         """End a leased job badly, or queue it again; waits a while for a server that is away."""
         state = next_state(State.RUNNING, Event.FAIL)
+        said = (State.FAILED, State.QUEUED) if lost else (State.FAILED,)
         if lost:
             job, _ = await self._patiently(lambda: self._look(job_id))
             state = next_state(State.RUNNING, Event.LOSE, attempt - job.forgiven)
         given, data = ended(state, now, error=as_text(error), provenance=provenance)
-        return await self._end(job_id, attempt, given, data, said=(state,), patient=True)
+        return await self._end(job_id, attempt, given, data, said=said, patient=True)
 
     async def _end(
         self,
