@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from sluice.digest import Digest
-from sluice_scheduler.errors import CrowdedError, TransitionError
 from sluice_scheduler.books import Books
+from sluice_scheduler.errors import CrowdedError, TransitionError
 from sluice_scheduler.fairness import Fairness
 from sluice_scheduler.happenings import (
     COME_BACK_SECONDS,

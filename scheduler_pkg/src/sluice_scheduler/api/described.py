@@ -33,7 +33,7 @@ def install(app: FastAPI) -> None:
             app.openapi_schema = complete(seen)
         return app.openapi_schema
 
-    app.openapi = openapi  # type: ignore[method-assign] - FastAPI documents this way
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI has it
 
 
 def complete(seen: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def complete(seen: dict[str, Any]) -> dict[str, Any]:
     infer = ours.pop("infer")
     for path in PATHS:
         ours["paths"][path] = {"post": {**infer["post"], "parameters": _parameters(path)}}
-    document = _merged(seen, ours)
+    document: dict[str, Any] = _merged(seen, ours)
     for name in _VALIDATION:
         document["components"]["schemas"].pop(name, None)
     for path in document["paths"].values():
