@@ -162,13 +162,16 @@ async def _size(instances: dict[str, Instance], peer: Peer, size: int, rounds: i
                 content = peer.ask(tensor)
             else:
                 sealed.AVAILABLE = way == "file"
-                watching = asyncio.create_task(_longest_stall())
+                done = asyncio.Event()
+                watching = asyncio.create_task(_longest_stall(done))
                 (answer,) = await instances[way].run("same", [("t", packed)], Bucket())
-                watching.cancel()
-                stalls[way] += [await watching] if number else []
+                done.set()
                 content = answer.outputs[0].data
+            seconds = time.perf_counter() - began
+            if way in stalls and number:
+                stalls[way].append(await watching)
             if number:
-                taken.append((time.perf_counter() - began) * 1000)
+                taken.append(seconds * 1000)
             if content != tensor.data:
                 sys.exit(f"{way}: other bytes came back")
     name = f"{size >> 20} MB" if size >= 1 << 20 else f"{size >> 10} KB"
@@ -179,16 +182,14 @@ async def _size(instances: dict[str, Instance], peer: Peer, size: int, rounds: i
     return figures
 
 
-async def _longest_stall() -> float:
-    """Return for how many milliseconds at most the event loop did nothing else, until cancelled."""
+async def _longest_stall(done: asyncio.Event) -> float:
+    """Return for how many milliseconds at most the event loop did nothing else."""
     longest = 0.0
-    try:
-        while True:
-            began = time.perf_counter()
-            await asyncio.sleep(TICK)
-            longest = max(longest, time.perf_counter() - began - TICK)
-    except asyncio.CancelledError:
-        return longest * 1000
+    while not done.is_set():
+        began = time.perf_counter()
+        await asyncio.sleep(TICK)
+        longest = max(longest, time.perf_counter() - began - TICK)
+    return longest * 1000
 
 
 def _figure(name: str, ours: list[float], way: str, theirs: list[float]) -> Figure:
