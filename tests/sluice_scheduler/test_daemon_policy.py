@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.sluice_scheduler.conftest import ENVIRONMENT, request
+from tests.sluice_scheduler.test_daemon_scripts import eventually, pid_of, state_of
 
 CONFIG = """
 ageing = 60
@@ -129,3 +129,47 @@ def test_why_of_no_task(daemon):
     response = daemon.http.get("/v1/tasks/nothing/why")
     assert response.status_code == 404
     assert "nothing" not in json.dumps(daemon.http.get("/v1/policy").json())
+
+
+def test_work_is_paused_under_pressure_and_goes_on_after_it(start, tmp_path):
+    config = tmp_path / "scheduler.toml"
+    config.write_text(
+        "[policy.pressure]\npause_beyond = 4\nmemory_used = 0.0\n"
+    )  # some memory is always used
+    with start("--config", str(config)) as daemon:
+        daemon.wait_ready()
+        paused = daemon.http.get("/v1/policy").json()
+        while paused["paused_beyond"] is None:  # until the machine was first looked at
+            paused = daemon.http.get("/v1/policy").json()
+        waiting = daemon.submit("x", priority=5)
+        assert daemon.answer("y", priority=4)["state"] == "succeeded"
+        (blocker,) = why(daemon, waiting)["blocked_by"]
+        assert blocker.startswith("priorities beyond 4 are paused: memory_used is ")
+        metrics = daemon.http.get("/metrics").text
+        assert "sluice_scheduler_paused_beyond_priority 4.0" in metrics
+        config.write_text("")
+        assert daemon.http.post("/v1/reload").status_code == 200
+        assert daemon.task(waiting)["state"] == "succeeded"
+
+
+def test_a_command_is_stopped_while_work_is_paused(scripted, tmp_path):
+    config, seen = tmp_path / "scheduler.toml", ""
+    config.write_text("")
+    with scripted(ENVIRONMENT, "--scripts", "--config", str(config)) as daemon:
+        daemon.wait_ready()
+        go = tmp_path / "go"
+        code = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)"
+        script = {"argv": ["python", "-c", code, str(go)]}
+        task = daemon.http.post(
+            "/v1/tasks", json={"script": script, "environment": ENVIRONMENT, "priority": 9}
+        ).json()["id"]
+        pid = pid_of(daemon, str(go))
+        config.write_text("[policy.pressure]\npause_beyond = 4\nmemory_used = 0.0\n")
+        assert daemon.http.post("/v1/reload").status_code == 200
+        while not seen.startswith("priorities beyond 4 are paused"):
+            seen = (why(daemon, task).get("blocked_by") or [""])[0]
+        assert eventually(lambda: state_of(pid) == "T")
+        go.touch()
+        config.write_text("")
+        assert daemon.http.post("/v1/reload").status_code == 200
+        assert daemon.task(task)["state"] == "succeeded"
