@@ -54,7 +54,7 @@ class Watcher:
         seen, failures = Seen(), 0
         async with httpx.AsyncClient(trust_env=True) as http:
             while True:
-                began = time.monotonic()
+                began, before = time.monotonic(), seen
                 try:
                     seen = await look(http, self._channel, environment, seen, WAIT_SECONDS)
                     again = await self._roll(environment, seen)
@@ -65,6 +65,10 @@ class Watcher:
                 failures = failures + 1 if again else 0
                 if again:
                     await asyncio.sleep(pause(failures, self._chance()))
+                elif seen != before:
+                    await asyncio.sleep(
+                        min(FIRST_PAUSE, self._poll)
+                    )  # a channel that can wait does so next time
                 elif time.monotonic() - began < WAIT_SECONDS / 2:  # it did not wait
                     await asyncio.sleep(self._poll * (0.75 + self._chance() / 2))
 

@@ -73,8 +73,9 @@ def package(name, tag, *, output="text", expected=None):
     """Make a version of the model's package."""
     text = TOML.replace("VERSION", tag).replace("OUTPUT", output)
     return TinyPackage(
-        f"turn-{name}",
-        depends=["python"],
+        "turn",
+        build=f"{name}_0",
+        depends=["python", "pytorch"],
         files={
             f"{FOLDER}/model.toml": File(text.replace("CANARY", expected or canary(tag, output)).encode()),
             f"{FOLDER}/canary.json": File(json.dumps(CANARY).encode()),
@@ -99,6 +100,8 @@ PYTHON = TinyPackage(
     extra={"python_site_packages_path": "lib/python3.11/site-packages"},
     files={"bin/python": File(f'#!/bin/sh\nexec {sys._base_executable} "$@"\n'.encode(), executable=True)},
 )
+
+TORCH = TinyPackage("pytorch", "2.13.0", "cpu_0")  # what the environment's name promises
 
 
 @dataclass
@@ -125,12 +128,12 @@ class Rolling:
 def packed(tmp_path_factory, serving):
     """Write the packages and solve every version once."""
     root = tmp_path_factory.mktemp("rolling")
-    for one in (PYTHON, *PACKAGES):
+    for one in (PYTHON, TORCH, *PACKAGES):
         one.write(root)
     index(root)
     with serving(root) as url:
-        names = [one.name.removeprefix("turn-") for one in PACKAGES]
-        locks = {name: lock_spec(EnvSpec(ENVIRONMENT, (url,), (f"turn-{name}",)), {}) for name in names}
+        names = [one.build.removesuffix("_0") for one in PACKAGES]
+        locks = {name: lock_spec(EnvSpec(ENVIRONMENT, (url,), (f"turn 1.0 {name}_0",)), {}) for name in names}
         yield Rolling(root, url, locks)
 
 

@@ -68,14 +68,14 @@ def test_marked_weights_are_served_and_every_link_names_them(dropping, packed, t
         assert not folder.with_name("first.done").exists()
         answer = daemon.ask("again")
         receipt = Receipt.parse(daemon.http.get(answer["parameters"]["receipt"]).content).answer
-        assert receipt.package.startswith("turn-one-1.0-drop_")
+        assert receipt.package.startswith("turn-1.0-drop_")
         assert receipt.lock_url == f"http://drops.invalid/v1/drops/envs/{ENVIRONMENT}/{receipt.lock}.lock"
         place = str(daemon.http.base_url).rstrip("/") + "/v1/drops"
         text = daemon.http.get(f"/v1/drops/envs/{ENVIRONMENT}/{receipt.lock}.lock").content
         assert hashlib.sha256(text).hexdigest() == receipt.lock.hex
         lock, old = Lock.parse(text), Lock.parse(packed.locks["one"])
         changed = set(lock.on("linux-64")) ^ set(old.on("linux-64"))
-        assert {package.name for package in changed} == {"turn-one"}
+        assert {package.name for package in changed} == {"turn"}
         equal = replay(daemon, answer["parameters"]["task"], place, tmp_path)
         assert equal == [True]
         assert daemon.order("rollback").json()["generation"] == 1
