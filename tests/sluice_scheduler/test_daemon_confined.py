@@ -1,6 +1,8 @@
 """What a hostile model, or a command, can do in a real daemon's worker: little, and nothing that outlives it."""
 
+import hashlib
 import os
+import pickle
 import signal
 import socket
 import time
@@ -257,6 +259,22 @@ def test_a_model_that_exits_in_load_is_one_line(start, publish_package):
         log = daemon.log()
     assert "the worker is gone" in log.strip().splitlines()[-1]
     assert "Traceback" not in log
+
+
+def test_a_pickle_keeps_its_environment_from_being_deployed_until_it_is_named(
+    start, publish_package, tmp_path
+):
+    weights = pickle.dumps({"layer": [0.5]}, 4)
+    digest = hashlib.sha256(weights).hexdigest()
+    name = publish_package("test-pickled-pt213-cpu", hostile(name="pickled", **{"weights.bin": weights}))
+    with start(environments=(name,)) as daemon:
+        assert daemon.process.wait(60) == 1
+        line = daemon.log().strip().splitlines()[-1]
+    assert "model hostile: weights.bin is a pickle" in line
+    assert line.endswith(f"name its sha256 in allow_pickles: {digest}")
+    with start("--allow-pickles", digest, environments=(name,)) as daemon:
+        daemon.wait_ready()
+        assert said(daemon, "answer = 1") == "1"
 
 
 def test_outputs_and_deaths_of_a_model_harm_nobody(serve):

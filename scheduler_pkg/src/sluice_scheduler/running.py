@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from sluice.digest import Digest
 from sluice_scheduler import payload, policy, tensors
 from sluice_scheduler.batching import Bucket
 from sluice_scheduler.breaker import Cause
@@ -25,6 +26,8 @@ from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer
 from sluice_scheduler.statistics import ModelStatistics, Statistics
 from sluice_scheduler.supervisor import Supervisor
+from sluice_scheduler.tensors import Tensor
+from sluice_scheduler.worker import sealed
 
 LEASE_SECONDS: Final = 60.0
 
@@ -209,12 +212,14 @@ class Runner:
         except SchedulerError as error:
             return await self._fail(outcome, str(error), deployment)
         finished = self._now()
-        provenance = deployment.provenance(job.model, tensors.digest(outputs))
+        large = sum(len(tensor.data) for tensor in outputs) > sealed.LARGE
+        digest, packed = await asyncio.to_thread(_packed, outputs) if large else _packed(outputs)
+        provenance = deployment.provenance(job.model, digest)
         done = await self._queue.ack(
             job.id,
             job.attempts,
             now=finished,
-            outputs=payload.pack(outputs),
+            outputs=packed,
             provenance=provenance,
             receipt=self._issuer.issue(job, provenance, package=served.package, finished=finished),
         )
@@ -240,3 +245,7 @@ class Runner:
             lost=outcome.lost,
         )
         return Ending(done, refused=outcome.answer.refused)
+
+
+def _packed(outputs: tuple[Tensor, ...]) -> tuple[Digest, bytes]:
+    return tensors.digest(outputs), payload.pack(outputs)
