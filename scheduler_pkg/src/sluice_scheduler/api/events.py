@@ -16,7 +16,7 @@ from fastapi import APIRouter, Header
 from fastapi.responses import Response, StreamingResponse
 
 from sluice_scheduler import views
-from sluice_scheduler.api.wanted import Wanted, takes
+from sluice_scheduler.api.wanted import Wanted
 from sluice_scheduler.errors import QueueError, UnknownTaskError
 from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.job import Job
@@ -62,7 +62,7 @@ async def _streamed(events: AsyncIterator[bytes]) -> Response:
 
 
 async def _all(happenings: Happenings, where: Filter, after: str | None) -> AsyncIterator[bytes]:
-    with happenings.follow(lambda job: takes(where, job), after=after) as follower:
+    with happenings.follow(where.takes, after=after) as follower:
         yield _HEARTBEAT
         while True:
             missed, waiting = await follower.take(HEARTBEAT_SECONDS)

@@ -11,7 +11,7 @@ from fastapi import Depends, Query, Request
 from sluice_scheduler import policy
 from sluice_scheduler.api.identity import caller
 from sluice_scheduler.errors import ForbiddenError
-from sluice_scheduler.job import Job, State
+from sluice_scheduler.job import State
 from sluice_scheduler.queue import Filter
 from sluice_scheduler.request import MAX_NAME
 
@@ -47,16 +47,3 @@ def query(where: Filter, **more: str | int) -> str:
     """Write a filter as the query that gives it, with more parameters."""
     named = {_NAMES.get(field.name, field.name): getattr(where, field.name) for field in fields(where)}
     return urlencode({key: value for key, value in named.items() if value is not None} | more)
-
-
-def takes(where: Filter, job: Job) -> bool:
-    """Say whether a filter means a job."""
-    return (
-        (where.state is None or job.state is where.state)
-        and (where.lane is None or job.lane == where.lane)
-        and (where.model is None or job.model == where.model)
-        and (where.tenant is None or job.tenant == where.tenant)
-        and (where.priority is None or job.priority == where.priority)
-        and (where.since is None or job.enqueued_at >= where.since)
-        and (where.until is None or job.enqueued_at < where.until)
-    )
