@@ -3,35 +3,28 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import httpx
+from typer.testing import CliRunner
 
+from sluice.errors import SluiceError
 from sluice.receipt import Receipt, published
+from sluice_scheduler.cli import app
 
 ENVIRONMENT = "test-turn-pt213-cpu"
 FLIPS = int(os.environ.get("SLUICE_TEST_FLIPS", "10"))
 CLIENTS = 4
-SLUICE = str(Path(sys.executable).parent / "sluice")
 
 
-def sluice(*arguments, status=0):
-    done = subprocess.run(
-        [SLUICE, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COLUMNS": "250"},
-    )
-    assert done.returncode == status, done.stderr + done.stdout
-    return done.stdout if status == 0 else done.stderr
+def scheduler(*arguments, status=0):
+    """Run a command in this process; returns what it wrote, or the message it failed with."""
+    done = CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "250"})
+    assert done.exit_code == status, (done.output, done.exception)
+    return str(done.exception) if isinstance(done.exception, SluiceError) else done.output
 
 
 def test_a_newer_lock_is_served_and_rolled_back_and_does_not_come_back_by_itself(follow, packed):
@@ -222,18 +215,18 @@ def test_the_command_line(follow, packed):
     with follow("--watch-seconds", "0") as daemon:
         state = ("--state", daemon.state)
         packed.publish("two")
-        assert sluice("scheduler", "deploy", ENVIRONMENT, *state) == f"{ENVIRONMENT}: generation 2 deployed\n"
-        assert "generation 1 rolled back" in sluice("scheduler", "rollback", ENVIRONMENT, *state)
-        shown = json.loads(sluice("scheduler", "deployments", *state, "--json"))
+        assert scheduler("deploy", ENVIRONMENT, *state) == f"{ENVIRONMENT}: generation 2 deployed\n"
+        assert "generation 1 rolled back" in scheduler("rollback", ENVIRONMENT, *state)
+        shown = json.loads(scheduler("deployments", *state, "--json"))
         assert [(one["current"], len(one["generations"])) for one in shown] == [(1, 2)]
         packed.publish("differing")
-        told = sluice("scheduler", "deploy", ENVIRONMENT, *state, status=1)
+        told = scheduler("deploy", ENVIRONMENT, *state, status=1)
         assert told.startswith(f"{ENVIRONMENT}: refused: ")
-        assert "rolled back" in sluice("scheduler", "log", ENVIRONMENT, *state)
-    assert sluice("scheduler", "log", "--verify", *state).startswith("4 lines, digest ")
+        assert "rolled back" in scheduler("log", ENVIRONMENT, *state)
+    assert scheduler("log", "--verify", *state).startswith("4 lines, digest ")
     log = daemon.state / "versions.jsonl"
     log.write_bytes(log.read_bytes().replace(b'"operator"', b'"nobody"', 1))
-    assert "line 3 of the version log" in sluice("scheduler", "log", "--verify", *state, status=1)
+    assert "line 3 of the version log" in scheduler("log", "--verify", *state, status=1)
 
 
 def measured(one):
