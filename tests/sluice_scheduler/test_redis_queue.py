@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-from dataclasses import replace
 
 import pytest
 
@@ -11,7 +10,7 @@ from sluice.digest import Digest
 from sluice_scheduler.errors import QueueError
 from sluice_scheduler.job import Provenance, State, Submission
 from sluice_scheduler.queue import Filter
-from sluice_scheduler.queues import redis_view
+from sluice_scheduler.queues import redis_server, redis_view
 from sluice_scheduler.queues.blobs import THRESHOLD
 from sluice_scheduler.queues.redis import RedisQueue
 from sluice_scheduler.queues.redis_address import RedisAddress
@@ -26,11 +25,12 @@ def new(name, *, rank=1.0, inputs=b"in", **more):
 
 
 @pytest.fixture
-def opened(redis_server, tmp_path):
+def opened(request, tmp_path):
     """Open the queue of the test, as another holder or at another server where that is given."""
 
-    def opening(holder="one", server=redis_server, **more):
-        address = replace(RedisAddress.parse(server.url), **more)
+    def opening(holder="one", server=None):
+        server = server or request.getfixturevalue("redis_server")
+        address = RedisAddress.parse(server.url)
         return RedisQueue.open(address, prefix=f"{tmp_path}:", holder=holder, blobs=tmp_path / "blobs")
 
     return opening
@@ -122,6 +122,25 @@ def test_what_was_put_is_there_after_the_server_ended(opened, start_redis, numbe
         assert await lease(queue) == ["job48"]
         assert (await queue.get("job49")).state is State.RUNNING
         assert await queue.counts() == {("lane", State.QUEUED): 48, ("lane", State.RUNNING): 2}
+        await queue.close()
+
+    run(work)
+
+
+def test_a_server_that_hangs_is_not_waited_for(opened, start_redis, monkeypatch):
+    monkeypatch.setattr(redis_server, "ANSWER_SECONDS", 0.2)
+    server = start_redis()
+
+    async def work():
+        queue = await opened(server=server)
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(QueueError, match="does not answer: Timeout"):
+                await queue.put(new("a"))
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        assert (await queue.put(new("a"))).id == "a"  # there by now or not, it is there once
+        assert len(await queue.list()) == 1
         await queue.close()
 
     run(work)

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, ConnectionError, NoScriptError, RedisError  # noqa: A004
+from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError  # noqa: A004
 
 from sluice_scheduler.errors import QueueError
 from sluice_scheduler.queues.redis_address import RedisAddress
@@ -190,7 +190,7 @@ class RedisServer:
             return QueueError(f"another scheduler took over the queue {self._prefix!r} at {self._address}")
         if isinstance(error, AuthenticationError):
             return QueueError(f"the Redis at {self._address} does not let us in: {text}")
-        if isinstance(error, NoScriptError) or not isinstance(error, ConnectionError | OSError):
+        if not isinstance(error, ConnectionError | TimeoutError | OSError):
             return QueueError(f"the Redis at {self._address} did not do what was asked: {text}")
         return QueueError(
             f"the Redis at {self._address} does not answer: {text}; what was accepted is kept, try again later"
