@@ -254,3 +254,22 @@ def test_the_example_in_the_configuration_is_a_regime():
     assert regime.limits_of("other").queued == 100_000
     assert regime.weights == {"alice": 2.0}
     assert [rule.name for rule in regime.rules] == ["patience"]
+
+
+def test_after_a_restart_the_books_are_made_from_the_queue():
+    async def work():
+        scene = Scene()
+        await scene.known(2.0)
+        await scene.put("a", "b", tenant="alice")
+        await scene.put("c", "d", priority=1, tenant="bob")
+        again = Books(Fairness(ageing=60.0))
+        latest = await scene.queue.list(limit=3)
+        again.restored(latest, await scene.queue.depths())
+        there = again.waiting("lane")
+        assert (there.jobs, there.tenants, there.cost) == (4, {"alice": 1, "bob": 2}, 8.0)
+        again.started([await scene.queue.get(name) for name in ("a", "b", "c")])
+        assert (again.waiting("lane").jobs, again.waiting("lane").tenants) == (1, {"bob": 1})
+        again.started([await scene.queue.get("d")])
+        assert again.waiting("lane").jobs == 0
+
+    run(work)

@@ -7,7 +7,7 @@ has it, and takes it back if the store does not.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -68,21 +68,32 @@ class Books:
         self._count(job)
         self.fairness.queued(job.lane, job.tenant, job.priority, job.rank, job.cost)
 
-    def restored(self, jobs: Iterable[Job]) -> None:
-        """Take in jobs that were queued before the scheduler started, in any order."""
+    def restored(self, jobs: Iterable[Job], depths: Mapping[tuple[str, int], int]) -> None:
+        """Take in what was queued before the scheduler started: jobs, in any order, and how many there are in all.
+
+        `depths` is by lane and priority. Of those that are not among `jobs` no tenant is known.
+        """
         for job in jobs:
             self._count(job)
             self.fairness.restored(job.lane, job.tenant, job.priority, job.rank, job.cost)
+        for lane in {lane for lane, _ in depths}:
+            here = self._waiting.setdefault(lane, Waiting())
+            known, here.jobs = here.jobs, sum(amount for (name, _), amount in depths.items() if name == lane)
+            here.cost *= here.jobs / known if known else 0.0
 
     def left(self, job: Job | Submission) -> None:
         """Note that a job waits no more."""
-        here = self._waiting.setdefault(job.lane, Waiting())
+        here = self._waiting.get(job.lane)
+        if here is None:
+            return
         here.jobs -= 1
-        here.cost -= job.cost
-        here.tenants[job.tenant] -= 1
-        if not here.tenants[job.tenant]:
-            del here.tenants[job.tenant]
-        if not here.tenants:
+        here.cost = max(0.0, here.cost - job.cost)
+        if (
+            here.tenants[job.tenant] > 0
+        ):  # else it is one of those that nobody looked at when the scheduler started
+            here.tenants[job.tenant] -= 1
+        here.tenants += Counter()  # what is 0 is dropped
+        if here.jobs < 1:
             del self._waiting[job.lane]
         self.fairness.left(job.lane, job.tenant)
 

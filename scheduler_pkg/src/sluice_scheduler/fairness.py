@@ -108,7 +108,7 @@ class Fairness:
         here = self._lanes.get(lane)
         if here is None or tenant not in here.flows:
             return
-        here.flows[tenant].waiting -= 1
+        here.flows[tenant].waiting = max(0, here.flows[tenant].waiting - 1)
         if not any(flow.waiting for flow in here.flows.values()):
             del self._lanes[lane]
 

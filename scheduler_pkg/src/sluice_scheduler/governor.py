@@ -23,7 +23,9 @@ from sluice_scheduler.throttle import Throttle
 
 log: Final = logging.getLogger(__name__)
 
-PAGE: Final = 10_000  # queued tasks that are read at a time when the scheduler starts
+RESTORED: Final = (
+    20_000  # queued tasks that are read when the scheduler starts, the latest; the others are counted
+)
 REMEMBERED: Final = 1000  # tasks that succeeded, whose durations are read then
 NEXT: Final = 5  # tasks ahead that an explanation names
 
@@ -81,13 +83,8 @@ class Governor:
             QueueError: it cannot be read.
 
         """
-        after: str | None = None
-        while True:
-            page = await self._queue.list(Filter(state=State.QUEUED), limit=PAGE, after=after)
-            self.books.restored(page)
-            if len(page) < PAGE:
-                break
-            after = page[-1].id
+        latest = await self._queue.list(Filter(state=State.QUEUED), limit=RESTORED)
+        self.books.restored(latest, await self._queue.depths())
         for job in reversed(await self._queue.list(Filter(state=State.SUCCEEDED), limit=REMEMBERED)):
             if job.started_at is not None and job.finished_at is not None:
                 self.books.ran([job], job.finished_at - job.started_at)
