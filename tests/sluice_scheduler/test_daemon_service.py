@@ -148,7 +148,7 @@ def test_tasks_that_outlast_the_drain_are_ended_and_run_again(configured, launch
         assert daemon.task(task)["attempts"] == 2
 
 
-def test_reloading_changes_all_or_nothing(configured, launch):
+def test_reloading_changes_all_or_nothing(configured, launch, tmp_path):
     with launch(configured.arguments, configured.state) as daemon:
         daemon.wait_ready()
 
@@ -168,8 +168,13 @@ def test_reloading_changes_all_or_nothing(configured, launch):
         configured.path.write_text("port = = 1")
         assert reload()[0] >= 400
         configured.write(max_request_bytes=1000, env=[ENVIRONMENT, OTHER])
+        configured.write(instances=2)
         done = sluice("reload", "--state", str(configured.state))
-        assert done.stdout.strip() == "changed: env, task_seconds, max_request_bytes", done.stderr
+        assert done.stdout.strip() == "changed: env, instances, task_seconds, max_request_bytes", done.stderr
+        held = [daemon.submit(f"hold:{tmp_path}/go", environment=ENVIRONMENT) for _ in range(2)]
+        for task in held:
+            daemon.running(task)  # beside each other
+        (tmp_path / "go").touch()
         assert daemon.http.post("/v1/tasks", content=b"x" * 1001).status_code == 413
         daemon.wait_ready()
         assert daemon.answer("x", environment=OTHER)["state"] == "succeeded"

@@ -45,9 +45,12 @@ def decide(demand: Demand, bounds: Bounds, now: float) -> More | Fewer | None:
     """Say what to change, one instance at a time.
 
     Between the last change and the next there is the time that a reason must hold: `GROW_SECONDS` for one more,
-    `idle_seconds` for one fewer. Without any instance, work that waits gets one at once.
+    `idle_seconds` for one fewer. More than are allowed are ended as they become idle. Without any instance, work that waits gets one at once.
     """
     count = len(demand.slots)
+    longest = min(demand.idle, key=lambda slot: (demand.idle[slot], slot), default=None)
+    if count > bounds.most:
+        return None if longest is None else Fewer(longest)
     if count < bounds.least or (demand.waiting and not count and bounds.most):
         return More()
     if demand.waiting and not demand.idle:
@@ -55,7 +58,6 @@ def decide(demand: Demand, bounds: Bounds, now: float) -> More | Fewer | None:
         return More() if count < bounds.most and now - since >= GROW_SECONDS else None
     if demand.waiting or count <= bounds.least or now - demand.changed < bounds.idle_seconds:
         return None
-    longest = min(demand.idle, key=lambda slot: (demand.idle[slot], slot), default=None)
     if longest is None or now - demand.idle[longest] < bounds.idle_seconds:
         return None
     return Fewer(longest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sluice_scheduler.breaker import Breaker
@@ -86,6 +86,16 @@ class Fleet:
             breaker=breaker or Breaker(),
             counters=self.counters,
         )
+
+    def resize(self, bounds: Bounds) -> None:
+        """Change how many instances an environment may have; the steward makes them so many."""
+        self.bounds = bounds
+        self._quarters = replace(self._quarters, instances=bounds.least, most=bounds.most)
+        for member in self.members.values():
+            if member.supervisor and len(member.supervisor.slots) < bounds.most:
+                member.supervisor.slots = self._quarters.slots
+                if member.serving:
+                    member.serving.extend()
 
     @property
     def ready(self) -> bool:

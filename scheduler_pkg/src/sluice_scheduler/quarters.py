@@ -31,6 +31,11 @@ class Quarters:
     breaker: Breaker = field(default_factory=Breaker)
     counters: Counters = field(default_factory=Counters)
 
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Name the instances that there may be of one deployment."""
+        return tuple(f"i{number}" for number in range(1, self.most + 1))
+
     def note(self, name: str, event: Event, before: Breaker, after: Breaker) -> None:
         """Count what happened to an environment's processes."""
         match event:

@@ -53,6 +53,10 @@ def _api_keys(settings: Settings) -> ApiKeys:
     return found
 
 
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(settings.min_instances, settings.instances, settings.idle_seconds)
+
+
 class Service:
     """The parts, wired: the application answers, the loops run beside it."""
 
@@ -79,7 +83,7 @@ class Service:
             instances=settings.instances,
             tmp=settings.state / "tmp",
             logs=settings.state / "logs",
-            bounds=Bounds(settings.min_instances, settings.instances, settings.idle_seconds),
+            bounds=_bounds(settings),
             breaker=Breaker.of(settings.breaker_failures, settings.task_seconds),
             lazy=settings.lazy,
         )
@@ -176,7 +180,7 @@ class Service:
             SluiceError: it is wrong, or cannot be applied while the scheduler runs; nothing was changed.
 
         """
-        if not self._up:
+        if not (self._up or self.fleet.ready):
             raise ReloadError(
                 "the scheduler is still coming up; reload once it is ready. Nothing was changed"
             )
@@ -204,6 +208,7 @@ class Service:
     def _apply(self, change: Change) -> None:
         self.settings = change.new
         self.governor.change(Regime.parse(change.new.policy))
+        self.fleet.resize(_bounds(change.new))
         self.dispatcher.limit(task_seconds=change.new.task_seconds)
         for name in change.added:
             self.fleet.join(name)

@@ -63,8 +63,14 @@ class Serving:
         self._open.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._resting: set[asyncio.Task[Any]] = set()  # of them: those that hold no lease
-        for slot in supervisor.slots:
+        self._slots = 0  # that have a loop
+        self.extend()
+
+    def extend(self) -> None:
+        """Serve the slots that the supervisor has been given since."""
+        for slot in self.supervisor.slots[self._slots :]:
             self._spawn(self._loop(slot))
+        self._slots = len(self.supervisor.slots)
 
     @property
     def busy(self) -> int:

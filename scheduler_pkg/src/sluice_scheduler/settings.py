@@ -90,19 +90,25 @@ class Settings:
         False, help="Let everybody who reaches the address do everything, where there are no API keys."
     )
     instances: int = setting(
-        1, help="Tasks that one environment runs at a time, at most.", least=1, most=MAX_INSTANCES
+        1,
+        help="Tasks that one environment runs at a time, at most.",
+        least=1,
+        most=MAX_INSTANCES,
+        reload=True,
     )
     min_instances: int = setting(
         1,
         help="Instances that one environment has when there is nothing to do; more come while tasks wait.",
         least=0,
         most=MAX_INSTANCES,
+        reload=True,
     )
     idle_seconds: float = setting(
         DEFAULT_IDLE_SECONDS,
         help="Seconds without work after which an instance beyond --min-instances is ended.",
         least=0.1,
         most=1e6,
+        reload=True,
     )
     lazy: bool = setting(
         False, help="Load an environment's models with its first task, not when the scheduler starts."

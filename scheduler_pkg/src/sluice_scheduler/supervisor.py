@@ -50,7 +50,7 @@ class Supervisor:
 
     def __init__(self, deployment: Deployment, quarters: Quarters, *, logfile: Path) -> None:
         self.deployment = deployment
-        self.slots = tuple(f"i{number}" for number in range(1, quarters.most + 1))  # that there may be
+        self.slots = quarters.slots  # that there may be
         wanted = self.slots[: max(1, quarters.instances)]
         self.life = Life(slots=wanted, breaker=quarters.breaker)
         self.last_error: str | None = None

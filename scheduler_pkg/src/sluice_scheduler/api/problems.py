@@ -74,6 +74,10 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, ClientDisconnect)
         return problem(400, "the request ended before its body did")
 
+    async def broken(_: Request, __: Exception) -> JSONResponse:
+        return problem(500, "the scheduler failed at this request; its log says where")
+
+    app.add_exception_handler(Exception, broken)  # what was raised goes on into the log
     app.add_exception_handler(SluiceError, refused)
     app.add_exception_handler(ClientDisconnect, hung_up)
     app.add_exception_handler(RequestValidationError, malformed)
