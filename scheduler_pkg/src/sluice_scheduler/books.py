@@ -88,11 +88,10 @@ class Books:
             return
         here.jobs -= 1
         here.cost = max(0.0, here.cost - job.cost)
-        if (
-            here.tenants[job.tenant] > 0
-        ):  # else it is one of those that nobody looked at when the scheduler started
+        if here.tenants[job.tenant] > 1:
             here.tenants[job.tenant] -= 1
-        here.tenants += Counter()  # what is 0 is dropped
+        else:  # 0: nobody looked at it when the scheduler started
+            here.tenants.pop(job.tenant, None)
         if here.jobs < 1:
             del self._waiting[job.lane]
         self.fairness.left(job.lane, job.tenant)
