@@ -10,7 +10,7 @@ import ipaddress
 import math
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 from fastapi import Request
@@ -59,6 +59,7 @@ def needed(method: str, path: str) -> callers.Scope | None:
     return callers.Scope.ADMIN
 
 
+@lru_cache(maxsize=256)
 def local(host: str) -> bool:
     """Tell whether a `Host` header names this machine, and no name that someone else's DNS points here."""
     name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
