@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.sluice_scheduler.conftest import ENVIRONMENT, request
 from tests.sluice_scheduler.test_daemon_scripts import eventually, pid_of, state_of
@@ -80,6 +82,29 @@ def test_overload_sheds_the_least_urgent_refuses_the_rest_and_keeps_the_order(ov
     starts = [daemon.task(task)["start_order"] for task in (holding, one, urgent, five, nine)]
     assert starts == sorted(starts)
     assert daemon.http.get("/v1/policy").json()["lanes"][ENVIRONMENT]["queued"] == 0
+
+
+def test_one_that_waits_for_an_inference_is_told_that_it_was_shed(overloaded):
+    daemon, _, (_, nine, _, last), gate = overloaded
+    inputs = request("x")["inputs"]
+    with ThreadPoolExecutor(1) as pool:
+        daemon.http.delete(f"/v1/tasks/{last}")
+        daemon.http.delete(f"/v1/tasks/{nine}")
+        daemon.submit("another", priority=1)
+        asked = pool.submit(
+            httpx.post,
+            f"{daemon.http.base_url}/v2/models/echo/infer",
+            json={"inputs": inputs, "parameters": {"priority": 9}},
+            timeout=30,
+            trust_env=False,
+        )
+        while daemon.http.get("/v1/policy").json()["lanes"][ENVIRONMENT]["queued"] < 4:
+            assert not asked.done()
+        daemon.submit("urgent", priority=1)
+        refused = asked.result(30)
+    assert refused.status_code == 503
+    assert "was ended to make place for a more urgent task" in refused.json()["error"]
+    gate.touch()
 
 
 def test_a_deadline_that_cannot_be_kept_is_refused_at_the_door(start, tmp_path):

@@ -153,6 +153,8 @@ def _failed(ending: Ending) -> Response:
     job = ending.job
     if job.state is State.FAILED:
         return problem(400 if ending.refused else 500, f"task {job.id}: {job.error}")
+    if job.state is State.CANCELLED and job.error:
+        return problem(503, f"task {job.id} was {job.error}")
     if job.state is State.CANCELLED:
         return problem(400, f"task {job.id} was cancelled")
     return problem(503, f"task {job.id} is {job.state}: the scheduler is stopping")
