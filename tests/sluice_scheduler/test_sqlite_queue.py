@@ -1,6 +1,7 @@
 """What only the durable queue does: last, and fail whole."""
 
 import asyncio
+import errno
 import os
 import re
 import sqlite3
@@ -15,6 +16,7 @@ import pytest
 from sluice.digest import Digest
 from sluice_scheduler.errors import QueueError
 from sluice_scheduler.job import Provenance, State, Submission
+from sluice_scheduler.queues import connection
 from sluice_scheduler.queues.blobs import THRESHOLD
 from sluice_scheduler.queues.rows import SQL
 from sluice_scheduler.queues.schema import connect
@@ -58,22 +60,55 @@ def test_a_put_is_on_disk_before_it_returns(tmp_path):
     asyncio.run(work())
 
 
-@pytest.mark.parametrize(("lasting", "committed"), [(True, 2), (False, 1)])
-def test_only_what_is_to_last_waits_for_the_disk(tmp_path, lasting, committed):
-    def synchronous(db):
-        return db.execute("PRAGMA synchronous").fetchone()[0]
+def test_only_what_is_to_last_waits_for_the_disk(tmp_path, monkeypatch):
+    synced = []
+
+    def sync(descriptor):
+        synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), os.fstat(descriptor).st_size))
 
     async def work():
         queue = SqliteQueue(tmp_path / "q")
-        for way in (not lasting, lasting, lasting):
-            told = await queue._writer.run(synchronous, lasting=way)
-        assert told == committed  # 2 is FULL: an fsync at every commit; 1 is NORMAL: none
-        await queue.put(new("a"), lasting=lasting)
-        with closing(sqlite3.connect(tmp_path / "q")) as other:
-            assert other.execute("SELECT count(*) FROM task").fetchone() == (1,)
+        log = tmp_path / "q-wal"
+        await queue.put(new("a"), lasting=False)
+        await queue.lease("lane", now=1.0, seconds=1.0)
+        assert synced == []
+        await queue.put(new("b"))
+        assert synced == [(str(log), log.stat().st_size)]
+        await queue.put_all([new("c"), new("d")])
+        assert synced[1:] == [(str(log), log.stat().st_size)]
+        await queue.close()
+
+    monkeypatch.setattr(connection.os, "fdatasync", sync)
+    asyncio.run(work())
+
+
+def test_what_the_disk_does_not_take_is_said(tmp_path, monkeypatch):
+    def sync(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def work():
+        queue = SqliteQueue(tmp_path / "q")
+        with monkeypatch.context() as broken:
+            broken.setattr(connection.os, "fdatasync", sync)
+            with pytest.raises(QueueError, match="disk did not take"):
+                await queue.put(new("a"))
+        assert (await queue.put(new("b"))).state is State.QUEUED
         await queue.close()
 
     asyncio.run(work())
+
+
+def test_the_log_is_folded_into_the_file(tmp_path, monkeypatch):
+    async def work():
+        queue = SqliteQueue(tmp_path / "q")
+        for number in range(200):
+            await queue.put(new(f"t{number}"))
+        size = (tmp_path / "q-wal").stat().st_size
+        await queue.close()
+        return size
+
+    monkeypatch.setattr(connection, "CHECKPOINT", 8)
+    assert asyncio.run(work()) < 200 * 4096  # bytes; each put writes several pages
 
 
 def test_what_cannot_be_kept_fails_for_nobody_else(tmp_path):

@@ -1,13 +1,18 @@
-"""One thread that owns a SQLite connection and commits what waits for it together."""
+"""A SQLite connection that commits at once what is small, and a thread that waits for the disk and does the rest.
+
+A commit writes to the write-ahead log without an fsync (`synchronous = NORMAL`); whatever must last is answered after
+an fsync of that log, one for all that wait, while others commit. https://www.sqlite.org/wal.html
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -15,13 +20,15 @@ from typing import Any, Final, TypeVar
 from sluice_scheduler.errors import QueueError, SchedulerError
 
 MAX_BATCH: Final = 64  # operations in one transaction
+CHECKPOINT: Final = 256  # commits after which the log is folded into the file
 
 T = TypeVar("T")
+Operation = Callable[[sqlite3.Connection], T]
 
 
 @dataclass(slots=True, eq=False)
 class _Asked:
-    operation: Callable[[sqlite3.Connection], Any]
+    operation: Operation[Any] | None  # None: it is committed and only has to reach the disk
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     lasting: bool
@@ -30,55 +37,91 @@ class _Asked:
 
 
 class Connection:
-    """Runs operations in the order they are asked for, each wholly or not at all, and sees what others committed.
+    """Runs operations, each wholly or not at all, and sees what others committed.
 
-    Operations that wait at the same time share a transaction, and so one fsync. One that raises a SchedulerError
-    must not have written yet: it fails alone. Anything else undoes the transaction; those that shared it are then
-    run again, each by itself, so that none fails for another's sake.
+    Operations that wait at the same time share a transaction. One that raises a SchedulerError must not have written
+    yet: it fails alone. Anything else undoes the transaction; those that shared it are then run again, each by
+    itself, so that none fails for another's sake.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         """Open the connection in the thread; whatever `connect` raises is raised here."""
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
-        self._lasting: bool | None = None  # how it commits now
-        opened: Future[None] = Future()
+        self._using = threading.Lock()  # the connection
+        self._commits = 0  # since the log was folded
+        self._log: int | None = None  # the log's descriptor
+        opened: Future[sqlite3.Connection] = Future()
         self._thread = threading.Thread(
             target=self._work, args=(connect, opened), name="sluice-queue", daemon=True
         )
         self._thread.start()
-        opened.result()
+        self._connection = opened.result()
 
-    async def run(self, operation: Callable[[sqlite3.Connection], T], *, lasting: bool = True) -> T:
-        """Run one operation; once it returns, what it wrote survives this process.
+    async def run(self, operation: Operation[T], *, lasting: bool = True) -> T:
+        """Run one operation in the thread, after those asked for before; once it returns it survives this process.
 
         When `lasting` it is on disk and survives the machine too; else it reaches the disk with the next one that is,
         in their order.
         """
-        if not self._thread.is_alive():
-            raise QueueError("the queue is closed")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._asked.put(_Asked(operation, loop, future, lasting))
-        return await future
+        asked = self._new(operation, lasting=lasting)
+        self._asked.put(asked)
+        result: T = await asked.future
+        return result
+
+    async def at_once(self, operation: Operation[T], *, lasting: bool = True) -> T:
+        """Do as `run` does, here and now if the connection is free: for what takes less than a change of threads."""
+        asked = self._new(operation, lasting=lasting)
+        if self._using.acquire(blocking=False):
+            try:
+                self._commit([asked])
+            finally:
+                self._using.release()
+            if asked.error is not None:
+                raise asked.error
+            if not lasting:
+                done: T = asked.result
+                return done
+            asked.operation = None
+        self._asked.put(asked)
+        result: T = await asked.future
+        return result
 
     async def close(self) -> None:
         """Finish what was asked and close the connection."""
         self._asked.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def _work(self, connect: Callable[[], sqlite3.Connection], opened: Future[None]) -> None:
+    def _new(self, operation: Operation[Any], *, lasting: bool) -> _Asked:
+        if not self._thread.is_alive():
+            raise QueueError("the queue is closed")
+        loop = asyncio.get_running_loop()
+        return _Asked(operation, loop, loop.create_future(), lasting)
+
+    def _work(self, connect: Callable[[], sqlite3.Connection], opened: Future[sqlite3.Connection]) -> None:
         try:
             connection = connect()
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # not while a request waits
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
             opened.set_exception(error)
             return
-        opened.set_result(None)
-        with contextlib.closing(connection):
-            last = False
-            while not last:
-                batch, last = self._gather()
-                self._commit(connection, batch)
-                _deliver(batch)
+        opened.set_result(connection)
+        last = False
+        while not last:
+            batch, last = self._gather()
+            asked = [one for one in batch if one.operation is not None]
+            if asked:
+                with self._using:
+                    self._commit(asked)
+            # Who was promised no disk does not wait for it.
+            _deliver(one for one in batch if not one.lasting)
+            self._sync([one for one in batch if one.lasting])
+            if self._commits >= CHECKPOINT:
+                self._fold(connection)
+        with self._using:
+            connection.close()
+            if self._log is not None:
+                os.close(self._log)
 
     def _gather(self) -> tuple[list[_Asked], bool]:
         batch: list[_Asked] = []
@@ -93,35 +136,56 @@ class Connection:
                 return batch, False
         return batch, True
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Asked]) -> None:
+    def _commit(self, batch: list[_Asked]) -> None:
+        connection = self._connection
         try:
-            self._last(connection, any(asked.lasting for asked in batch))
             connection.execute("BEGIN")
             for asked in batch:
                 try:
+                    assert asked.operation is not None
                     asked.result = asked.operation(connection)
                 except SchedulerError as error:
                     asked.error = error
             connection.execute("COMMIT")
+            self._commits += 1
         except Exception as error:  # noqa: BLE001 - told to whoever asked
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             if len(batch) == 1:
-                told = f"the queue was not changed ({error}); look at the state folder's disk"
-                batch[0].error = QueueError(told)
+                batch[0].error = _unchanged(error)
                 return
             for asked in batch:
                 asked.error = None
-                self._commit(connection, [asked])
+                self._commit([asked])
 
-    def _last(self, connection: sqlite3.Connection, lasting: bool) -> None:
-        # In WAL mode NORMAL writes the log without an fsync; a later FULL commit syncs all that stands before it.
-        if lasting is not self._lasting:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
-            self._lasting = lasting
+    def _sync(self, batch: list[_Asked]) -> None:
+        """Have the log reach the disk, and say so."""
+        try:
+            if any(asked.error is None for asked in batch):
+                os.fdatasync(self._opened_log())
+        except OSError as error:
+            for asked in batch:
+                asked.error = asked.error or QueueError(f"the disk did not take the queue's change: {error}")
+        _deliver(batch)
+
+    def _opened_log(self) -> int:
+        if self._log is None:
+            (_, _, path) = self._connection.execute("PRAGMA database_list").fetchone()
+            self._log = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        return self._log
+
+    def _fold(self, connection: sqlite3.Connection) -> None:
+        with self._using, contextlib.suppress(sqlite3.Error):  # a full disk: the log goes on growing
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._commits = 0
 
 
-def _deliver(batch: list[_Asked]) -> None:
+def _unchanged(error: Exception) -> QueueError:
+    return QueueError(f"the queue was not changed ({error}); look at the state folder's disk")
+
+
+def _deliver(delivered: Iterable[_Asked]) -> None:
+    batch = list(delivered)
     for loop in {asked.loop for asked in batch}:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(_resolve, [asked for asked in batch if asked.loop is loop])

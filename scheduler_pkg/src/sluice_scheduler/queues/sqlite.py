@@ -45,20 +45,19 @@ class SqliteQueue:
 
     async def put(self, new: Submission, *, lasting: bool = True) -> Job:
         """Keep a job."""
-        (job,) = await self._put((new,), lasting=lasting)
-        return job
+
+        async def commit(inputs: Sequence[Kept]) -> Job:
+            return await self._writer.at_once(lambda db: rows.put(db, new, inputs[0]), lasting=lasting)
+
+        return await self._blobs.storing([new.inputs], commit)
 
     async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:
         """Keep several jobs."""
-        return await self._put(tuple(new), lasting=True)
-
-    async def _put(self, several: Sequence[Submission], *, lasting: bool) -> tuple[Job, ...]:
+        several = tuple(new)
 
         async def commit(inputs: Sequence[Kept]) -> tuple[Job, ...]:
             pairs = tuple(zip(several, inputs, strict=True))
-            return await self._writer.run(
-                lambda db: tuple(rows.put(db, one, kept) for one, kept in pairs), lasting=lasting
-            )
+            return await self._writer.run(lambda db: tuple(rows.put(db, one, kept) for one, kept in pairs))
 
         return await self._blobs.storing([one.inputs for one in several], commit)
 
@@ -77,7 +76,7 @@ class SqliteQueue:
             return [start(db, seq, now, seconds) for seq in chosen(db, lane, lowest, room)]
 
         # A lease that a power cut undoes is a job that waits again: nothing is lost without an fsync here.
-        while started := await self._writer.run(operation, lasting=False):
+        while started := await self._writer.at_once(operation, lasting=False):
             jobs = [await self._loaded(job, inputs, now) for job, inputs in started]
             if whole := tuple(job for job in jobs if job is not None):
                 return whole
@@ -101,7 +100,7 @@ class SqliteQueue:
             held(job, attempt)
             db.execute(SQL["hold"], {"seq": seq, "until": now + seconds})
 
-        await self._writer.run(operation, lasting=False)
+        await self._writer.at_once(operation, lasting=False)
 
     async def ack(
         self,
@@ -126,7 +125,7 @@ class SqliteQueue:
             return end(db, seq, job, next_state(job.state, Event.SUCCEED), now, provenance=provenance)
 
         async def commit(kept: Sequence[Kept]) -> Job:
-            return await self._writer.run(lambda db: operation(db, kept[0]))
+            return await self._writer.at_once(lambda db: operation(db, kept[0]))
 
         return await self._blobs.storing([outputs], commit)
 
@@ -151,7 +150,7 @@ class SqliteQueue:
             state = next_state(job.state, Event.LOSE if lost else Event.FAIL, job.tries)
             return end(db, seq, job, state, now, error=error, provenance=provenance)
 
-        return await self._writer.run(operation)
+        return await self._writer.at_once(operation)
 
     async def cancel(self, job_id: str, *, now: float, reason: str | None = None) -> tuple[Job, State]:
         """Cancel a queued or running job."""
@@ -163,7 +162,7 @@ class SqliteQueue:
             state = next_state(job.state, Event.SHED if reason else Event.CANCEL)
             return end(db, seq, job, state, now, error=reason), job.state
 
-        return await self._writer.run(operation)
+        return await self._writer.at_once(operation)
 
     async def sweep(self, *, now: float, abandoned: bool = False) -> tuple[Job, ...]:
         """Take back jobs whose lease ran out."""
