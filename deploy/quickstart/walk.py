@@ -55,7 +55,7 @@ def walk(home: Home, report: Report) -> None:
             report.document[action.__name__] = action()
     console.print(
         f"\n[bold green]done.[/] Running: channel and web index {home.channel_url.removesuffix('/main')}/ , "
-        f"scheduler {home.scheduler_url}/docs\nStop them with: [bold]make stop[/]"
+        f"scheduler {home.scheduler_url}/v1/environments\nStop them with: [bold]make stop[/]"
     )
 
 

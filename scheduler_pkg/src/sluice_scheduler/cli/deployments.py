@@ -10,14 +10,13 @@ from urllib.parse import quote
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from sluice.cli.console import err, out, print_json
 from sluice_scheduler.cli.options import Json, State, Url, connect
+from sluice_scheduler.cli.tables import SHORT, table
 from sluice_scheduler.client import Client
 from sluice_scheduler.versions import VersionLog
 
-SHORT: Final = 12  # hexadecimal digits that a table shows
 POLL_SECONDS: Final = 1.0  # while an order goes on
 Environment = Annotated[str, typer.Argument(help="The environment's name.")]
 
@@ -37,11 +36,11 @@ def deployments(
     if json:
         print_json(shown)
         return
-    table = Table("environment", "generation", "lock", "tree", "models", "by", "made")
+    rows = table("environment", "generation", "lock", "tree", "models", "by", "made")
     for one in shown:
         for generation in one["generations"]:
             current = generation["number"] == one["current"]
-            table.add_row(
+            rows.add_row(
                 escape(one["environment"]),
                 f"{generation['number']}{' *' if current else ''}",
                 generation["lock"][:SHORT],
@@ -50,7 +49,7 @@ def deployments(
                 escape(generation["who"]),
                 _time(generation["made_at"]),
             )
-    out.print(table)
+    out.print(rows)
     for one in shown:
         for told in filter(None, (one["candidate"], one["refused"])):
             out.print(f"{one['environment']}: {told}", markup=False)
@@ -119,9 +118,9 @@ def log(
     if json:
         print_json(entries)
         return
-    table = Table("time", "environment", "generation", "outcome", "by", "lock", "size", "reason")
+    rows = table("time", "environment", "generation", "outcome", "by", "lock", "size", "reason")
     for entry in entries:
-        table.add_row(
+        rows.add_row(
             _time(entry["time"]),
             escape(entry["environment"]),
             str(entry["generation"] or ""),
@@ -131,7 +130,7 @@ def log(
             "" if entry["size"] is None else f"{entry['size'] / 1e6:.1f} MB",
             escape(entry["reason"]),
         )
-    out.print(table)
+    out.print(rows)
 
 
 def _verify(url: str | None, state: Path | None, *, json: bool) -> None:

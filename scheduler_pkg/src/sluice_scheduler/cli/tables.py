@@ -6,18 +6,26 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from sluice.cli.console import out
 
 SHORT: Final = 12  # hexadecimal digits that a table shows
+_ID: Final = 24  # characters
+
+
+def table(*columns: str) -> Table:
+    """Make a table that breaks what does not fit its column, and never cuts it off; an id stays in one line."""
+    return Table(
+        *(Column(name, overflow="fold", min_width=_ID if name == "task" else None) for name in columns)
+    )
 
 
 def show_tasks(tasks: Iterable[dict[str, Any]]) -> None:
     """Print a line for each task."""
-    table = Table("task", "model", "priority", "state", "start", "queued s", "ran s", "output")
+    listed = table("task", "model", "priority", "state", "start", "queued s", "ran s", "output")
     for task in tasks:
-        table.add_row(
+        listed.add_row(
             task["id"],
             escape(task["model"]),
             str(task["priority"]),
@@ -27,22 +35,22 @@ def show_tasks(tasks: Iterable[dict[str, Any]]) -> None:
             _seconds(task["run_seconds"]),
             (task["digests"]["output"] or "")[:SHORT],
         )
-    out.print(table)
+    out.print(listed)
 
 
 def show_task(task: dict[str, Any]) -> None:
     """Print all that is known of a task."""
-    table = Table("", "", show_header=False)
+    shown = Table("", Column(overflow="fold"), show_header=False)
     for key, value in task.items():
         if key == "outputs":
             for tensor in value or ():
-                table.add_row(f"output {escape(tensor['name'])}", escape(_tensor(tensor)))
+                shown.add_row(f"output {escape(tensor['name'])}", escape(_tensor(tensor)))
         elif key == "digests":
             for name, digest in value.items():
-                table.add_row(f"{name} sha256", digest or "")
+                shown.add_row(f"{name} sha256", digest or "")
         elif value is not None:
-            table.add_row(key, escape(str(value)))
-    out.print(table)
+            shown.add_row(key, escape(str(value)))
+    out.print(shown)
 
 
 def _tensor(tensor: dict[str, Any]) -> str:

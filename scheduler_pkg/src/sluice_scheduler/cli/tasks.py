@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from sluice.cli.console import out, print_json
 from sluice_scheduler.cli.options import Json, State, Url, connect
-from sluice_scheduler.cli.tables import SHORT, show_task, show_tasks
+from sluice_scheduler.cli.tables import SHORT, show_task, show_tasks, table
 from sluice_scheduler.errors import ClientError
 
 Task = Annotated[str, typer.Argument(help="The task's id.")]
@@ -34,9 +33,9 @@ def status(url: Url = None, state: State = None, json: Json = False) -> None:
         f"one step of priority is worth {policy['ageing_seconds']:g} s; "
         f"a task is overtaken for {policy['overtaken_for_at_most_seconds']:g} s at most"
     )
-    table = Table("environment", "state", "lock", "tree", "models", "queued", "running")
+    rows = table("environment", "state", "lock", "tree", "models", "queued", "running")
     for item in document["environments"]:
-        table.add_row(
+        rows.add_row(
             item["name"],
             escape(item["state"]),
             item.get("lock", "")[:SHORT],
@@ -45,7 +44,7 @@ def status(url: Url = None, state: State = None, json: Json = False) -> None:
             str(item["tasks"].get("queued", 0)),
             str(item["tasks"].get("running", 0)),
         )
-    out.print(table)
+    out.print(rows)
     show_tasks(document["tasks"])
 
 
@@ -74,9 +73,9 @@ def models(url: Url = None, state: State = None, json: Json = False) -> None:
     if json:
         print_json(document)
         return
-    table = Table("model", "version", "environment", "inputs", "outputs", "package")
+    rows = table("model", "version", "environment", "inputs", "outputs", "package")
     for model in document:
-        table.add_row(
+        rows.add_row(
             model["name"],
             model["version"],
             model["environment"],
@@ -84,7 +83,7 @@ def models(url: Url = None, state: State = None, json: Json = False) -> None:
             escape("\n".join(map(_spec, model["outputs"]))),
             f"{model['package']}\n{model['sha256'][:SHORT]}",
         )
-    out.print(table)
+    out.print(rows)
 
 
 def _spec(spec: dict[str, Any]) -> str:
