@@ -11,7 +11,12 @@ from sluice_scheduler.tensors import Tensor
 pytestmark = pytest.mark.timeout(1800)  # the first one makes the environment
 
 CODE = """
+import random
 import torch
+
+def drawn():
+    python = torch.tensor([random.random(), random.gauss(0, 1)])
+    return torch.cat([torch.rand(3), torch.randn(3), torch.randperm(3), torch.normal(0.0, 1.0, (1,)), python])
 
 class Probe:
     def predict(self, inputs):
@@ -22,7 +27,15 @@ class Probe:
             deterministic = torch.are_deterministic_algorithms_enabled()
             return {"y": torch.tensor([torch.get_num_threads(), deterministic, torch.is_inference_mode_enabled()])}
         if command == b"random":
-            return {"y": torch.rand(4)}
+            found = drawn()
+            torch.manual_seed(7)
+            random.seed(7)
+            random.gauss(0, 1)
+            return {"y": found}
+        if command == b"seeded":
+            torch.manual_seed(0)
+            random.seed(0)
+            return {"y": drawn()}
         if command == b"complex":
             return {"y": torch.zeros(1, dtype=torch.complex64)}
         if command == b"shape":
@@ -76,9 +89,10 @@ def test_the_profile_is_what_instances_run_with(probe, deploy, directory):
     assert struct.unpack("<3q", other.ask(text("modes"))[1]["y"].data) == (2, 0, 1)
 
 
-def test_every_request_starts_from_one_seed(probe):
-    first, second = (bytes(probe.ask(text("random"))[1]["y"].data) for _ in range(2))
-    assert first == second
+def test_every_request_starts_as_after_manual_seed_whatever_the_last_one_did(probe):
+    said = [bytes(probe.ask(text(word))[1]["y"].data) for word in ("random", "random", "seeded")]
+    assert len(said[0]) == 12 * 4
+    assert len(set(said)) == 1
 
 
 @pytest.mark.parametrize(("word", "message"), [("complex", "no OIP datatype"), ("shape", "RuntimeError")])

@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,6 +106,27 @@ class Ends:
 
 def descriptors():
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("runner", [asyncio.run, uvloop.run])
+def test_what_comes_while_nobody_reads_waits_in_the_socket(runner):
+    async def work():
+        async with Ends() as ends:
+            worker_frames.send(ends.theirs, {"n": 1})
+            assert (await ends.received())[0] == {"n": 1}
+            worker_frames.send(ends.theirs, {"n": 2}, [b"body"])
+            for _ in range(9):
+                await asyncio.sleep(0)
+            assert ends.frames._watching is None  # or the event loop would find it readable for ever
+            assert not ends.frames._buffer
+            assert await ends.received() == ({"n": 2}, False, b"body")
+            ends.theirs.close()
+            with pytest.raises(WorkerError, match="gone"):
+                await ends.received()
+            with pytest.raises(WorkerError, match="gone"):
+                await ends.received()
+
+    runner(work())
 
 
 LARGE = sealed.LARGE + 1

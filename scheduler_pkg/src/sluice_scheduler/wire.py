@@ -12,9 +12,8 @@ import os
 import socket
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sluice_scheduler.errors import WorkerError
 from sluice_scheduler.worker import frames, sealed
@@ -23,8 +22,6 @@ _READ: Final = 1 << 16  # bytes asked for at a time, at least
 _MOST_READ: Final = 1 << 22  # and at most
 _MOST_FILES: Final = 4  # that came and whose frames did not yet
 _RIGHTS: Final = socket.CMSG_SPACE(frames.MAX_FDS * array("i").itemsize)
-
-T = TypeVar("T")
 
 
 class Body:
@@ -65,14 +62,22 @@ def encode(header: dict[str, Any], body: bytes | memoryview = b"") -> bytes:
 
 
 class FrameSocket:
-    """A connected stream socket that speaks frames. One reader and one writer at a time."""
+    """A connected stream socket that speaks frames. One reader and one writer at a time.
+
+    The event loop goes on looking at it from one frame to the next: to begin and to stop costs more than a small frame.
+    What comes while nobody waits for it stays in the socket.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._buffer = bytearray()
         self._files: deque[int] = deque()  # in the order in which they came
-        self._pending = 0  # reads and writes under way
+        self._watching: asyncio.AbstractEventLoop | None = None  # for what comes
+        self._arrival: asyncio.Future[None] | None = None  # who reads waits for it
+        self._wanted = _READ  # bytes
+        self._broken: WorkerError | None = None  # nothing more can be read
+        self._writing = 0  # writes under way
         self._closed = False
 
     @property
@@ -98,7 +103,8 @@ class FrameSocket:
             try:
                 await self._write(b"".join(small))
                 small = []
-                await self._write(frames.encode({**header, frames.SEALED: len(body)}), file)
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [file]))]
+                await self._write(frames.encode({**header, frames.SEALED: len(body)}), rights)
             finally:
                 os.close(file)
         await self._write(b"".join(small))
@@ -127,7 +133,10 @@ class FrameSocket:
             os.close(self._files.popleft())
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        if not self._pending:  # else the event loop still looks at it
+        self._unwatch()
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+        if not self._writing:  # else the event loop still looks at it
             self._socket.close()
 
     def _sealed(self, header: dict[str, Any]) -> Body:
@@ -152,67 +161,94 @@ class FrameSocket:
         except OSError as error:
             raise WorkerError(f"no room for the task's tensors: {error.strerror or error}") from None
 
-    async def _write(self, data: bytes, file: int | None = None) -> None:
-        """Write bytes, a descriptor with the first of them."""
-        if file is not None:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [file]))]
-            sent = await self._when_ready(partial(self._socket.sendmsg, [data], rights), write=True)
-            data = data[sent:]
-        if self._closed:
-            raise WorkerError("the worker is gone")
-        if data:
-            with self._under_way():
-                await asyncio.get_running_loop().sock_sendall(self._socket, data)
+    async def _write(self, data: bytes, rights: Sequence[tuple[int, int, array[int]]] = ()) -> None:
+        """Write bytes, descriptors with the first of them."""
+        if not data:
+            return
+        loop = asyncio.get_running_loop()
+        self._writing += 1
+        try:
+            while True:
+                if self._closed:
+                    raise WorkerError("the worker is gone")
+                try:
+                    sent = self._socket.sendmsg((data,), rights)
+                    break
+                except (BlockingIOError, InterruptedError):
+                    await self._writable(loop)
+            if sent < len(data):
+                await loop.sock_sendall(self._socket, memoryview(data)[sent:])
+        except OSError as error:
+            raise _gone(error) from None
+        finally:
+            self._writing -= 1
+            if self._closed and not self._writing:
+                self._socket.close()
+
+    async def _writable(self, loop: asyncio.AbstractEventLoop) -> None:
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(self._socket, _set, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_writer(self._socket)
 
     async def _take(self, size: int) -> bytes:
         while (missing := size - len(self._buffer)) > 0:
-            wanted = max(_READ, min(missing, _MOST_READ))
-            reading = partial(self._socket.recvmsg, wanted, _RIGHTS, socket.MSG_CMSG_CLOEXEC)
-            data, ancillary, *_ = await self._when_ready(reading, write=False)
-            for level, kind, content in ancillary:
-                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                    self._files.extend(array("i", content[: len(content) // 4 * 4]))
-            if len(self._files) > _MOST_FILES:
-                raise WorkerError("the worker sent files that it did not announce")
-            if not data:
-                raise WorkerError("the worker is gone")
-            self._buffer += data
-        taken = bytes(self._buffer[:size])
+            self._wanted = max(_READ, min(missing, _MOST_READ))
+            await self._arrived()
+        with memoryview(self._buffer) as view:
+            taken = bytes(view[:size])
         del self._buffer[:size]
         return taken
 
-    async def _when_ready(self, do: Callable[[], T], *, write: bool) -> T:
-        """Do something with the socket, once it does not block."""
-        loop = asyncio.get_running_loop()
-        while True:
-            if self._closed:
-                raise WorkerError("the worker is gone")
-            with self._under_way():
-                try:
-                    return do()
-                except (BlockingIOError, InterruptedError):
-                    pass
-                ready: asyncio.Future[None] = loop.create_future()
-                add, remove = (
-                    (loop.add_writer, loop.remove_writer) if write else (loop.add_reader, loop.remove_reader)
-                )
-                add(self._socket, _set, ready)
-                try:
-                    await ready
-                finally:
-                    remove(self._socket)
+    async def _arrived(self) -> None:
+        """Wait until more is in the buffer."""
+        if not self._closed and self._broken is None:
+            loop = asyncio.get_running_loop()
+            self._arrival = loop.create_future()
+            if self._watching is None:
+                loop.add_reader(self._socket, self._readable)
+                self._watching = loop
+            try:
+                await self._arrival
+            finally:
+                self._arrival = None
+        if self._closed:
+            raise WorkerError("the worker is gone")
+        if self._broken is not None:
+            raise self._broken
 
-    @contextlib.contextmanager
-    def _under_way(self) -> Iterator[None]:
-        self._pending += 1
+    def _readable(self) -> None:
+        """Read what has come for who waits."""
+        if self._arrival is None or self._arrival.done():
+            self._unwatch()
+            return
         try:
-            yield
+            data, ancillary, *_ = self._socket.recvmsg(self._wanted, _RIGHTS, socket.MSG_CMSG_CLOEXEC)
+        except (BlockingIOError, InterruptedError):
+            return
         except OSError as error:
-            raise WorkerError(f"the worker is gone ({error.strerror or error})") from None
-        finally:
-            self._pending -= 1
-            if self._closed and not self._pending:
-                self._socket.close()
+            self._broken = _gone(error)
+        else:
+            for level, kind, content in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    self._files.extend(array("i", content[: len(content) // 4 * 4]))
+            self._buffer += data
+            if len(self._files) > _MOST_FILES:
+                self._broken = WorkerError("the worker sent files that it did not announce")
+            elif not data:
+                self._broken = WorkerError("the worker is gone")
+        self._arrival.set_result(None)
+
+    def _unwatch(self) -> None:
+        if self._watching is not None:
+            self._watching.remove_reader(self._socket)
+            self._watching = None
+
+
+def _gone(error: OSError) -> WorkerError:
+    return WorkerError(f"the worker is gone ({error.strerror or error})")
 
 
 def _set(ready: asyncio.Future[None]) -> None:

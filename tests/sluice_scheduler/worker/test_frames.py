@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_scheduler import tensors as oip
-from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.worker import frames
 from sluice_scheduler.worker.frames import FrameError
 
@@ -113,9 +111,3 @@ def test_an_answer_too_large_to_send_is_refused_before_a_byte_is_sent(pair):
     left, _ = pair
     with pytest.raises(FrameError, match="1 to 1048576 are taken"):
         frames.send(left, {"x": "y" * (1 << 20)})
-
-
-@given(st.permutations(["b", "a", "c"]), st.binary(max_size=9))
-def test_the_workers_digest_is_the_daemons(names, data):
-    some = [Tensor(name, "UINT8", (len(data),), data) for name in names]
-    assert frames.output_sha256(some) == oip.digest(some).hex

@@ -32,7 +32,7 @@ def gone(pid):
     return not alive(pid)
 
 
-def test_instances_answer_and_their_answers_are_hashed(client, package, ask):
+def test_instances_answer(client, package, ask):
     zygote = client()
     loaded = zygote.load(package())
     assert (loaded["op"], loaded["torch"], loaded["models"]) == ("loaded", None, [{"name": "echo"}])
@@ -42,7 +42,6 @@ def test_instances_answer_and_their_answers_are_hashed(client, package, ask):
     header, outputs = ask(sock, [text("a", "b")])
     assert (header["op"], header["id"]) == ("result", "t1")
     assert header["seconds"] >= 0
-    assert header["output_sha256"] == frames.output_sha256(outputs)
     assert bytes(outputs[0].data) == b"\x01\0\0\0a\x01\0\0\0b"
 
 

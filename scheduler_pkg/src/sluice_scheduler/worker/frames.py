@@ -10,7 +10,6 @@ Standard library only: the worker runs this under any Python.
 from __future__ import annotations
 
 import array
-import hashlib
 import json
 import os
 import socket
@@ -25,6 +24,8 @@ MAX_BODY_BYTES = 256 << 20
 MAX_FDS = 4  # accepted with one frame
 SEALED = "sealed"  # the header's key for the size of a body that came as a file
 _CHUNK = 1 << 20  # bytes
+_RIGHTS = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 if TYPE_CHECKING:  # evaluated by no Python, so by 3.8 neither
     from collections.abc import Iterable, Sequence
@@ -61,7 +62,7 @@ def encode(header: Header, body_bytes: int = 0) -> bytes:
         FrameError: the frame is larger than the other end would take.
 
     """
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = _ENCODER.encode(header).encode()
     check_lengths(len(text), body_bytes)
     return PREFIX.pack(len(text), body_bytes) + text
 
@@ -114,6 +115,8 @@ def send(sock: socket.socket, header: Header, body: Sequence[Buffer] = (), fds: 
                 os.close(file)
             return
     head = encode(header, size)
+    if size <= sealed.LARGE:  # to copy is cheaper than to call the kernel again
+        head, body = b"".join((head, *body)), ()
     if fds:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         head = head[sock.sendmsg([head], rights) :]
@@ -137,10 +140,11 @@ def receive(sock: socket.socket) -> Frame | None:
             return None
         header_bytes, body_bytes = PREFIX.unpack(prefix)
         check_lengths(header_bytes, body_bytes)
-        header = decode(_exactly(sock, header_bytes))
+        rest = memoryview(_exactly(sock, header_bytes + body_bytes))
+        header = decode(rest[:header_bytes])
         if SEALED in header:
             return Frame(header, _mapped(header, fds), fds)
-        return Frame(header, _exactly(sock, body_bytes), fds)
+        return Frame(header, rest[header_bytes:], fds)
     except BaseException:
         for fd in fds:
             os.close(fd)
@@ -211,23 +215,11 @@ def tensors_of(header: Header, body: Buffer) -> list[WireTensor]:
     return tensors
 
 
-def output_sha256(tensors: Iterable[Any]) -> str:
-    """Hash tensors as `sluice_scheduler.tensors.digest` does, without its imports."""
-    digest = hashlib.sha256()
-    for tensor in sorted(tensors, key=lambda tensor: str(tensor.name)):
-        shape = ",".join(str(size) for size in tensor.shape)
-        digest.update(f"{tensor.name}\0{tensor.datatype}\0{shape}\0".encode())
-        digest.update(struct.pack("<Q", len(tensor.data)))
-        digest.update(tensor.data)
-    return digest.hexdigest()
-
-
 def _prefix(sock: socket.socket, fds: list[int]) -> bytes:
     """Read a frame's first bytes and the descriptors with them (`socket.recv_fds` is younger than 3.8)."""
     data = b""
     while len(data) < PREFIX.size:
-        space = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
-        part, ancillary, _, _ = sock.recvmsg(PREFIX.size - len(data), space, socket.MSG_CMSG_CLOEXEC)
+        part, ancillary, _, _ = sock.recvmsg(PREFIX.size - len(data), _RIGHTS, socket.MSG_CMSG_CLOEXEC)
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 received = array.array("i")

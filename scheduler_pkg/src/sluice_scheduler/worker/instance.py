@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import socket
 import sys
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import batches, frames, scripts, values
+from . import batches, frames, scripts, seeding, values
 
 if TYPE_CHECKING:  # evaluated by no Python, so by 3.8 neither
     from collections.abc import Sequence
@@ -157,7 +156,7 @@ class _InputError(Exception):
 def _predict(model: Any, tensors: Any, torch: Any) -> list[frames.WireTensor]:
     try:
         inputs = {tensor.name: values.to_model(tensor, torch) for tensor in tensors}
-        _seed(torch)
+        seeding.seed(torch)
         with torch.inference_mode() if hasattr(torch, "inference_mode") else contextlib.nullcontext():
             returned = model.predict(inputs)
     except (values.ValueTypeError, ValueError) as error:  # a ValueError is how a model says so
@@ -171,7 +170,6 @@ def _result(header: frames.Header, outputs: list[frames.WireTensor], seconds: fl
         "id": header.get("id"),
         "tensors": frames.describe(outputs),
         "seconds": seconds,
-        "output_sha256": frames.output_sha256(outputs),
     }
 
 
@@ -182,13 +180,6 @@ def _aims(header: frames.Header) -> tuple[Any, Any, Any]:
 def one_line(error: BaseException) -> str:
     """Return an exception's message as one line of bounded length."""
     return " ".join(str(error).split())[:_MAX_MESSAGE] or type(error).__name__
-
-
-def _seed(torch: Any) -> None:
-    """Start every request from one state of the generators: an answer does not depend on those before it."""
-    random.seed(0)
-    if torch is not None:
-        torch.manual_seed(0)
 
 
 def _error(identifier: Any, kind: str, message: str) -> dict[str, Any]:

@@ -47,6 +47,8 @@ _DTYPES = {
     "FP32": "float32",
     "FP64": "float64",
 }
+_DATATYPES = {"torch." + dtype: datatype for datatype, dtype in _DTYPES.items()}
+_SIZES = {datatype: struct.calcsize("=" + code) for datatype, code in _FORMATS.items()}
 
 
 class ValueTypeError(TypeError):
@@ -66,7 +68,7 @@ def to_model(tensor: WireTensor, torch: Any) -> Any:
     if code is None:
         raise ValueTypeError(f"tensor {tensor.name!r}: unknown datatype {tensor.datatype!r}")
     count = math.prod(tensor.shape)
-    if min(tensor.shape, default=0) < 0 or len(tensor.data) != count * struct.calcsize("=" + code):
+    if min(tensor.shape, default=0) < 0 or len(tensor.data) != count * _SIZES[tensor.datatype]:
         raise ValueTypeError(f"tensor {tensor.name!r}: its data does not fit its shape")
     if torch is None:
         view = memoryview(bytearray(tensor.data))  # the model's own, and writable
@@ -118,8 +120,7 @@ def _from_model(name: str, value: Any, torch: Any) -> WireTensor:
 
 
 def _from_torch(name: str, value: Any, torch: Any) -> WireTensor:
-    names = {"torch." + dtype: datatype for datatype, dtype in _DTYPES.items()}
-    datatype = names.get(str(value.dtype))
+    datatype = _DATATYPES.get(str(value.dtype))
     if datatype is None:
         raise ValueTypeError(f"output {name!r} has dtype {value.dtype}, which has no OIP datatype")
     # Copying into a buffer needs no numpy, which a model's environment may lack.
