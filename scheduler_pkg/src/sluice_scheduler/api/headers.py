@@ -30,8 +30,8 @@ class SecurityHeaders:
         async def completed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
-                there = {name.lower() for name, _ in headers}
-                headers.extend(item for item in _ITEMS if item[0] not in there)
+                there = DEFAULTS.keys() & {name.lower() for name, _ in headers}
+                headers += [item for item in _ITEMS if item[0] not in there] if there else _ITEMS
                 message["headers"] = headers
             await send(message)
 

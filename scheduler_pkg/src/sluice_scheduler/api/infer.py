@@ -3,25 +3,28 @@
 https://github.com/kserve/open-inference-protocol, "Inference". Statuses are Triton's: 400 for an invalid argument and for
 what was cancelled, 404 for an unknown model, 503 for what is unavailable or out of time, 500 for a model that failed.
 
-This is the one route whose own cost shows in every answer, so it speaks ASGI itself: no dependencies are solved for it and
-it stands before all others. What it takes and gives is described in `described`.
+This is the one route whose own cost shows in every answer, so it speaks ASGI itself, and `Front` answers it before the
+application looks for a route. What it takes and gives is described in `described`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl
 
 from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sluice.errors import SluiceError
 from sluice_scheduler.api import bodies
 from sluice_scheduler.api.identity import CALLER
-from sluice_scheduler.api.problems import problem
+from sluice_scheduler.api.problems import problem, refusal
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.ending import Ending
 from sluice_scheduler.errors import RequestError, TransitionError, UnknownModelError, UnknownTaskError
@@ -32,13 +35,33 @@ from sluice_scheduler.job import State
 PATHS: Final = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
 BINARY: Final = b"application/octet-stream"
 PATIENCE: Final = 0.05  # seconds; whoever waits longer than that is looked after
+_PATH: Final = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 _HEADER_LENGTH: Final = HEADER_LENGTH.lower().encode()
 
 
-def routes(intake: Intake, dispatcher: Dispatcher, *, max_request_bytes: Callable[[], int]) -> list[Route]:
-    """Make the routes that infer."""
-    endpoint = Infer(intake, dispatcher, max_request_bytes)
+def routes(endpoint: Infer) -> list[Route]:
+    """Make the routes that infer, for what `Front` lets pass: other methods."""
     return [Route(path, endpoint, methods=["POST"]) for path in PATHS]
+
+
+class Front:
+    """Answers what infers, and passes all else on."""
+
+    def __init__(self, app: ASGIApp, infer: Infer) -> None:
+        self._app = app
+        self._infer = infer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        found = _PATH.fullmatch(scope["path"]) if scope.get("method") == "POST" else None
+        if found is None:
+            await self._app(scope, receive, send)
+            return
+        scope["endpoint"], scope["path_params"] = self._infer, found.groupdict()
+        try:
+            await self._infer(scope, receive, send)
+        except (SluiceError, ClientDisconnect) as error:
+            await refusal(error)(scope, receive, send)
 
 
 class Infer:

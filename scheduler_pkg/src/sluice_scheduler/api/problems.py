@@ -54,12 +54,20 @@ def problem(status: int, message: str, headers: Mapping[str, str] | None = None)
     return JSONResponse({"error": " ".join(message.split())}, status, headers or _HEADERS.get(status))
 
 
+def refusal(error: SluiceError | ClientDisconnect) -> JSONResponse:
+    """Answer what could not be done as it was asked."""
+    if isinstance(error, ClientDisconnect):
+        return problem(400, "the request ended before its body did")
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.RefusedError) else None
+    return problem(status_of(error), str(error), headers)
+
+
 def install(app: FastAPI) -> None:
     """Have an application answer errors this way."""
 
     async def refused(_: Request, error: Exception) -> JSONResponse:
-        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.RefusedError) else None
-        return problem(status_of(error), str(error), headers)
+        assert isinstance(error, SluiceError)
+        return refusal(error)
 
     async def malformed(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -72,7 +80,7 @@ def install(app: FastAPI) -> None:
 
     async def hung_up(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ClientDisconnect)
-        return problem(400, "the request ended before its body did")
+        return refusal(error)
 
     async def broken(_: Request, __: Exception) -> JSONResponse:
         return problem(500, "the scheduler failed at this request; its log says where")
