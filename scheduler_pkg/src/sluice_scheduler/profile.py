@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Final
 
 from sluice.digest import Digest
@@ -81,5 +82,10 @@ class NumericProfile:
 
     def digest(self) -> Digest:
         """Hash the profile and the variables it stands for."""
-        content = {**self.document(), "environment": self.environment()}
-        return Digest.of(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+        return _digest(self)
+
+
+@lru_cache
+def _digest(profile: NumericProfile) -> Digest:
+    content = {**profile.document(), "environment": profile.environment()}
+    return Digest.of(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())

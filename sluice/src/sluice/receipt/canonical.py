@@ -12,6 +12,9 @@ from typing import Any, Final, NoReturn
 from sluice.receipt.errors import ReceiptError
 
 MAX_WHOLE: Final = 2**53 - 1  # the largest whole number that every JSON reader keeps exactly
+_PLAIN: Final = (str, bool, type(None))
+_LISTS: Final = (list, tuple)
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def encode(value: object) -> bytes:
@@ -23,7 +26,7 @@ def encode(value: object) -> bytes:
     """
     _check(value)
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        return _ENCODER.encode(value).encode()
     except UnicodeEncodeError:
         raise ReceiptError("a text holds half a character (a lone surrogate), which has no UTF-8") from None
 
@@ -48,11 +51,11 @@ def decode(data: bytes, what: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def _check(value: object) -> None:
-    if value is None or isinstance(value, str | bool):
+    if isinstance(value, _PLAIN):
         return
     if isinstance(value, int) and abs(value) <= MAX_WHOLE:
         return
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         for item in value:
             _check(item)
         return
