@@ -339,6 +339,8 @@ def test_a_request_over_the_limit_is_413(one, chunked):
 def test_two_gigabytes_are_refused_before_they_are_sent(one):
     host, port = one.base_url.host, one.base_url.port
     with socket.create_connection((host, port), timeout=10) as sock:
-        sock.sendall(b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2147483648\r\n\r\n{")
+        sock.sendall(
+            b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2147483648\r\n\r\n{"
+        )
         assert sock.recv(100).startswith(b"HTTP/1.1 413 ")
     assert infer(one, "after").status_code == 200

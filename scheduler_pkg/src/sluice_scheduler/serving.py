@@ -210,6 +210,8 @@ class Serving:
             await self._serves.runner.end(batch, outcomes, self.supervisor.deployment)
         except QueueError as error:
             log.error("%s", error)  # noqa: TRY400 - the line says it all
+        except Exception:  # a bug: the tasks are run again when their leases are over
+            log.exception("%s: tasks could not be ended", self.supervisor.deployment.environment)
         finally:
             self._batches -= 1
             self.used_at = time.monotonic()
