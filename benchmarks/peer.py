@@ -151,7 +151,7 @@ def _mlserver(port: int, folder: Path, batches: bool) -> None:
     free = [free_port(), free_port()]
     settings = {
         "host": "127.0.0.1", "http_port": port, "grpc_port": free[0], "metrics_port": free[1],
-        "parallel_workers": 0, "debug": False, "use_structured_logging": False,
+        "parallel_workers": 1, "debug": False, "use_structured_logging": False,
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))
     model: dict[str, Any] = {"name": "peer", "implementation": "mlserver_app.Runtime"}

@@ -27,6 +27,7 @@ from sluice_scheduler.supervisor import Supervisor
 log: Final = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 1.0  # after the queue could not be read
+MOST_ENDING: Final = 8  # batches of a slot that are being acknowledged; they wait for the disk together
 SHORT_SECONDS: Final = 0.05  # a run that takes less may have the next batch leased beside it
 _SMOOTHING: Final = 0.2  # weight of the latest run
 
@@ -109,7 +110,7 @@ class Serving:
         return task
 
     async def _loop(self, slot: str) -> None:
-        ending: asyncio.Task[None] | None = None
+        ending: deque[asyncio.Task[None]] = deque()
         while not self._draining or self._held:
             seen = self._lane.arrivals
             lowest = policy.LOWEST if self._held else await self._opened()
@@ -131,9 +132,9 @@ class Serving:
             began = time.monotonic()
             outcomes = await self._serves.runner.run(batch, self.supervisor, instance)
             self._seconds += _SMOOTHING * (time.monotonic() - began - self._seconds)
-            if ending is not None:
-                await ending
-            ending = self._spawn(self._end(batch, outcomes))
+            ending.append(self._spawn(self._end(batch, outcomes)))
+            if len(ending) > MOST_ENDING:
+                await ending.popleft()
             if ahead is not None:
                 await ahead
 
