@@ -10,6 +10,7 @@ CREATE TABLE channel (
     digest TEXT,
     created_at INTEGER NOT NULL
 ) STRICT;
+-- With row ids: `changes` may be long, and a search of a table without them reads whole rows.
 CREATE TABLE generation (
     channel INTEGER NOT NULL REFERENCES channel,
     number INTEGER NOT NULL,
@@ -17,7 +18,7 @@ CREATE TABLE generation (
     digest TEXT NOT NULL,
     changes TEXT NOT NULL,
     PRIMARY KEY (channel, number)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE TABLE package (
     id INTEGER PRIMARY KEY,
     sha256 TEXT NOT NULL UNIQUE,
@@ -73,6 +74,19 @@ CREATE TABLE need (
     PRIMARY KEY (channel, needs, name, subdir)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX need_name ON need (channel, name, subdir);
+
+-- name: upgrade_1
+ALTER TABLE generation RENAME TO generation_1;
+CREATE TABLE generation (
+    channel INTEGER NOT NULL REFERENCES channel,
+    number INTEGER NOT NULL,
+    made_at INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    changes TEXT NOT NULL,
+    PRIMARY KEY (channel, number)
+) STRICT;
+INSERT INTO generation SELECT channel, number, made_at, digest, changes FROM generation_1;
+DROP TABLE generation_1;
 
 -- name: notice_schema
 CREATE TABLE IF NOT EXISTS notice (channel INTEGER PRIMARY KEY REFERENCES channel, notices TEXT NOT NULL) STRICT;

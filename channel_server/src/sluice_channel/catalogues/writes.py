@@ -15,26 +15,29 @@ from sluice_channel.entry import Change, Gone, Publish, decide
 from sluice_channel.errors import CatalogueError
 from sluice_channel.family import derive
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2  # 1 kept generations without row ids
 
 
 def prepare(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new file, or look whether this Sluice knows those of an old one.
+    """Make the tables of a new file, or bring those of an older one up to date.
 
     Raises:
         CatalogueError: another version wrote it.
 
     """
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version not in {0, SCHEMA_VERSION}:
+    if not 0 <= version <= SCHEMA_VERSION:
         raise CatalogueError(
-            f"{path} is a catalogue of format {version}, and this Sluice knows {SCHEMA_VERSION}; "
+            f"{path} is a catalogue of format {version}, and this Sluice knows those up to {SCHEMA_VERSION}; "
             "use the Sluice that wrote it"
         )
-    if version == 0:
-        for statement in SQL["schema"].split(";\n"):
+    if version == SCHEMA_VERSION:
+        return
+    for step in [f"upgrade_{old}" for old in range(version, SCHEMA_VERSION)] if version else ["schema"]:
+        for statement in SQL[step].split(";\n"):
             db.execute(statement)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    if version == 0:
         for key, value in (("identity", uuid.uuid4().hex[:12]), ("compressor", shards.compressor())):
             db.execute(SQL["set_meta"], {"key": key, "value": value})
 
