@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -22,11 +21,8 @@ import noop
 from daemons import channel, daemon
 from harness import Figure, main, spread
 from peer import PEERS, PeerError, Row, Target
-from wrk import load
+from wrk import command_line, load
 
-QUICKSTART: Final = Path(
-    os.environ.get("SLUICE_QUICKSTART_HOME", "~/.local/share/sluice/quickstart")
-).expanduser()
 ROW: Final = [0.5, 1.0, 2.0, 4.0]
 CLIENTS: Final = 16
 WARM: Final = 2.0  # seconds
@@ -110,14 +106,4 @@ def figures(mine: Measured, theirs: dict[str, Measured | None]) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--channel-dir", type=Path, default=QUICKSTART / "channel", help="the quickstart's if not given"
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="of each server")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each load")
-    parser.add_argument("--scratch", type=Path, default=Path("/tmp"), help="a folder whose path is short")
-    parser.add_argument("--peers", nargs="*", default=[peer.name for peer in PEERS], help="all if not given")
-    sys.exit(main("dispatch", measure, parser))
+    sys.exit(main("dispatch", measure, command_line(__doc__)))

@@ -22,11 +22,8 @@ from typing import Any, Final
 from daemons import NLP, VISION, channel, daemon
 from harness import Figure, main, spread
 from peer import APPS, PEERS, PeerError, Row, Target
-from wrk import Load, load
+from wrk import Load, command_line, load
 
-QUICKSTART: Final = Path(
-    os.environ.get("SLUICE_QUICKSTART_HOME", "~/.local/share/sluice/quickstart")
-).expanduser()
 CLIENTS: Final = (1, 8, 32)
 BATCH: Final = 8  # rows
 ROWS: Final = 64  # distinct ones
@@ -167,14 +164,4 @@ def beside(model: str, mine: Measured, name: str, theirs: Measured | None) -> li
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--channel-dir", type=Path, default=QUICKSTART / "channel", help="the quickstart's if not given"
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="of each server")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each load")
-    parser.add_argument("--scratch", type=Path, default=Path("/tmp"), help="a folder whose path is short")
-    parser.add_argument("--peers", nargs="*", default=[peer.name for peer in PEERS], help="all if not given")
-    sys.exit(main("model", measure, parser))
+    sys.exit(main("model", measure, command_line(__doc__)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -10,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from peer import Row, Target
+from peer import PEERS, Row, Target
 
+QUICKSTART: Final = Path(
+    os.environ.get("SLUICE_QUICKSTART_HOME", "~/.local/share/sluice/quickstart")
+).expanduser()
 SCRIPT: Final = Path(__file__).with_name("wrk.lua")
 
 
@@ -45,3 +50,18 @@ def load(target: Target, rows: Iterable[Row], clients: int, seconds: float, scra
     if told["errors"]:
         raise SystemExit(f"{target.url}: {told['errors']} of {told['requests']} requests failed")
     return Load(told["requests"] / told["seconds"], told["p50"] / 1e6, told["p99"] / 1e6)
+
+
+def command_line(description: str | None) -> argparse.ArgumentParser:
+    """Make the command line of a benchmark that loads our daemon and other servers."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--channel-dir", type=Path, default=QUICKSTART / "channel", help="the quickstart's if not given"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="of each server")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each load")
+    parser.add_argument("--scratch", type=Path, default=Path("/tmp"), help="a folder whose path is short")
+    parser.add_argument("--peers", nargs="*", default=[peer.name for peer in PEERS], help="all if not given")
+    return parser
