@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_scheduler.rates import Buckets, Rate, client
+from sluice_scheduler.rates import Buckets, Rate
 
 RATE = Rate(per_second=2.0, burst=3)
 
@@ -56,18 +56,3 @@ def test_after_the_wait_it_is_let_through(per_second, burst, number):
     buckets.count("k", rate, 0.0, number)
     wait = buckets.wait("k", rate, 0.0)
     assert buckets.wait("k", rate, wait + 1e-6) == 0
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3::9", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-        ("x" * 500, "x" * 100),
-    ],
-)
-def test_who_counts_as_one_client(address, expected):
-    assert client(address) == expected

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from collections import OrderedDict
 from typing import Final
@@ -67,16 +66,3 @@ class Recent:
     def __contains__(self, key: object) -> bool:
         with self._lock:
             return key in self._noted
-
-
-def client(address: str) -> str:
-    """Return what counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that a site has."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:100]
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped:
-            return str(ip.ipv4_mapped)
-        return str(ipaddress.IPv6Network((ip, 64), strict=False))
-    return str(ip)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
@@ -46,16 +45,3 @@ class Buckets:
         if not seconds:
             self.count(key, rate, now)
         return seconds
-
-
-def client(address: str) -> str:
-    """Return what counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that a site has."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:100]
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped:
-            return str(ip.ipv4_mapped)
-        return str(ipaddress.IPv6Network((ip, 64), strict=False))
-    return str(ip)

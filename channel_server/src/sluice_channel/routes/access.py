@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
+from sluice.clients import client
 from sluice_channel import audit, tokens
 from sluice_channel.acting import STRANGER
 from sluice_channel.address import View
@@ -26,7 +27,7 @@ from sluice_channel.errors import (
     UnauthorizedError,
 )
 from sluice_channel.keyring import Token
-from sluice_channel.limits import Buckets, Recent, client
+from sluice_channel.limits import Buckets, Recent
 from sluice_channel.scope import LABEL, Action, Scope
 from sluice_channel.site import Site
 

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from sluice.clients import client
 from sluice_channel import audit, oidc, tokens
 from sluice_channel.acting import STRANGER
 from sluice_channel.audit import Actor
 from sluice_channel.errors import TooManyAttemptsError, UnauthorizedError
 from sluice_channel.keyring import Token
-from sluice_channel.limits import client
 from sluice_channel.oidc import ClaimError, IssuerError, Issuers
 from sluice_channel.routes.access import gate_of, identify, operating
 from sluice_channel.scope import Scope

@@ -16,7 +16,8 @@ from typing import Final
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sluice_scheduler import callers, rates
+from sluice.clients import client
+from sluice_scheduler import callers
 from sluice_scheduler.api.problems import problem
 from sluice_scheduler.api_keys import SECRET, ApiKey, ApiKeys
 from sluice_scheduler.callers import ANYONE, NOBODY, Caller
@@ -137,7 +138,7 @@ class Identified:
         return None
 
     def _unknown(self, scope: Scope) -> ASGIApp:
-        who, now = rates.client((scope.get("client") or ("", 0))[0]), self._clock()
+        who, now = client((scope.get("client") or ("", 0))[0]), self._clock()
         if seconds := self._wrong.take(who, WRONG_KEYS, now):
             return _later("too many wrong API keys came from this address", seconds)
         return problem(
