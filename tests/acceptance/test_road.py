@@ -108,11 +108,12 @@ def running(pid):
         return False
 
 
-def test_the_report_of_replay_and_tampering(road):
+def test_the_report_of_replay_and_tampering(road, api):
     assert len(road.report["replay"]["tasks"]) == 3
     assert road.report["output"].count("equal") >= 3
     assert road.report["tamper"]["named"] == ["share/sluice/models/minilm/minilm_model.py"]
-    assert f"{road.scheduler}/docs" in road.report["output"]
+    assert f"{road.scheduler}/v1/environments" in road.report["output"]
+    assert api.get("/v1/environments").status_code == 200
     assert "make stop" in road.report["output"]
 
 
