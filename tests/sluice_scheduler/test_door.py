@@ -13,7 +13,7 @@ from sluice_scheduler.errors import FullError, LateError, QueueError, QuotaError
 from sluice_scheduler.fairness import Fairness
 from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.job import Job, State, Submission
-from sluice_scheduler.observed import ObservedQueue
+from sluice_scheduler.observed import observed
 from sluice_scheduler.pressure import Pressure
 from sluice_scheduler.queues.memory import MemoryQueue
 from sluice_scheduler.regime import EXAMPLE, Regime
@@ -36,7 +36,7 @@ class Scene:
         self.books = Books(Fairness(ageing=60.0))
         self.regime = Regime.parse(regime)
         self.books.fairness.weigh(self.regime.weights, self.regime.horizon)
-        self.queue = ObservedQueue(MemoryQueue(), Happenings(), self.books)
+        self.queue = observed(MemoryQueue(), Happenings(), self.books)
         self.now = 100.0
         self.door = Door(
             self.queue,

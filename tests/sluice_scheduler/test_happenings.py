@@ -16,7 +16,7 @@ from sluice_scheduler.happenings import (
     Happenings,
 )
 from sluice_scheduler.job import Job, Provenance, State, Submission
-from sluice_scheduler.observed import ObservedQueue
+from sluice_scheduler.observed import observed
 from sluice_scheduler.queues.memory import MemoryQueue
 
 D = Digest("0" * 64)
@@ -180,7 +180,7 @@ def test_closing_lets_everyone_go_who_follows_and_who_comes():
 def test_a_queue_tells_of_every_change_and_of_nothing_else():
     async def main():
         happenings = Happenings()
-        queue = ObservedQueue(MemoryQueue(), happenings, Books(Fairness(ageing=60.0)))
+        queue = observed(MemoryQueue(), happenings, Books(Fairness(ageing=60.0)))
         provenance = Provenance(D, D, D, D, "http://channel/x.lock", {}, D)
         with happenings.follow(everything) as follower:
             await queue.put(new("a"))

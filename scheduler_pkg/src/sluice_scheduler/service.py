@@ -31,7 +31,7 @@ from sluice_scheduler.listening import loopback
 from sluice_scheduler.loops import Loop, Loops
 from sluice_scheduler.making import RealiserFor
 from sluice_scheduler.notify import Notifier
-from sluice_scheduler.observed import ObservedQueue
+from sluice_scheduler.observed import observed
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.receipts import Issuer, identity
 from sluice_scheduler.regime import Regime
@@ -75,7 +75,7 @@ class Service:
         self._reloader = Reloader(settings, reread, self._prepare)
         self.happenings = Happenings()
         memory = Memory.new(settings.ageing)
-        self.queue: JobQueue = ObservedQueue(queue, self.happenings, memory.books)
+        self.queue = observed(queue, self.happenings, memory.books)
         self.keys = Keys(settings.state)
         self.api_keys = _api_keys(settings)
         self.fleet = Fleet(

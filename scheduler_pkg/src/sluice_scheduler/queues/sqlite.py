@@ -1,4 +1,4 @@
-"""The durable queue: one SQLite file in WAL mode, fsynced at every commit."""
+"""The durable queue: one SQLite file in WAL mode. What a caller was promised is on the disk before it is told."""
 
 from __future__ import annotations
 
