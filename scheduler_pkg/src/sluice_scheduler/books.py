@@ -6,7 +6,7 @@ has it, and takes it back if the store does not.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -35,13 +35,13 @@ class Books:
         self.predictor = Predictor()
         self.shed: Counter[str] = Counter()  # jobs that were ended to make place, by lane
         self.refused: Counter[tuple[str, str]] = Counter()  # by lane and kind
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: defaultdict[str, Waiting] = defaultdict(Waiting)  # by lane: as few as were ever served
         self._running: dict[str, Job] = {}
         self._outcomes: OrderedDict[tuple[str, str], deque[bool]] = OrderedDict()
 
     def waiting(self, lane: str) -> Waiting:
         """Say what is queued in a lane."""
-        return self._waiting.get(lane) or Waiting()
+        return self._waiting[lane]
 
     def running(self, lane: str) -> list[Job]:
         """Give the jobs of a lane that run."""
@@ -77,23 +77,23 @@ class Books:
             self._count(job)
             self.fairness.restored(job.lane, job.tenant, job.priority, job.rank, job.cost)
         for lane in {lane for lane, _ in depths}:
-            here = self._waiting.setdefault(lane, Waiting())
+            here = self._waiting[lane]
             known, here.jobs = here.jobs, sum(amount for (name, _), amount in depths.items() if name == lane)
             here.cost *= here.jobs / known if known else 0.0
 
     def left(self, job: Job | Submission) -> None:
         """Note that a job waits no more."""
-        here = self._waiting.get(job.lane)
-        if here is None:
+        here = self._waiting[job.lane]
+        if not here.jobs:
             return
         here.jobs -= 1
-        here.cost = max(0.0, here.cost - job.cost)
+        here.cost = max(0.0, here.cost - job.cost) if here.jobs else 0.0
         if here.tenants[job.tenant] > 1:
             here.tenants[job.tenant] -= 1
         else:  # 0: nobody looked at it when the scheduler started
             here.tenants.pop(job.tenant, None)
-        if here.jobs < 1:
-            del self._waiting[job.lane]
+        if not here.jobs:
+            here.tenants.clear()
         self.fairness.left(job.lane, job.tenant)
 
     def started(self, jobs: Iterable[Job]) -> None:
@@ -129,7 +129,7 @@ class Books:
             self.predictor.observe(job, seconds, together=len(jobs))
 
     def _count(self, job: Job | Submission) -> None:
-        here = self._waiting.setdefault(job.lane, Waiting())
+        here = self._waiting[job.lane]
         here.jobs += 1
         here.cost += job.cost
         here.tenants[job.tenant] += 1

@@ -70,14 +70,13 @@ class Door:
             QueueError: they could not be kept.
 
         """
-        priced = [self._priced(one) for one in new]
-        for one in priced:
+        for one in new:
             if one.deadline is not None:
-                await self._check_deadline(one)
-        for lane in {one.lane for one in priced}:
-            await self._make_room(lane, [one for one in priced if one.lane == lane])
+                await self._check_deadline(one, one.deadline)
+        for lane in {one.lane for one in new}:
+            await self._make_room(lane, [one for one in new if one.lane == lane])
         ranked = []
-        for one in priced:
+        for one in new:
             ranked.append(self._ranked(one))
             self._books.queued(ranked[-1])
         try:
@@ -114,33 +113,28 @@ class Door:
         for job in jobs:
             self._books.left(job)
 
-    def _priced(self, one: Submission) -> Submission:
-        estimate = self._books.predictor.estimate(one)
-        return one if estimate is None else replace(one, cost=estimate.share)
-
     def _ranked(self, one: Submission) -> Submission:
+        """Give a submission the cost and the rank that it would have if it were queued now."""
+        estimate = self._books.predictor.estimate(one)
+        cost, run = (estimate.share, estimate.median) if estimate else (one.cost, 0.0)
         start = self._books.fairness.start(one.lane, one.tenant, one.priority, one.enqueued_at)
-        rank = policy.rank(start, one.priority, self._ageing, deadline=one.deadline, cost=self._run(one))
-        return replace(one, rank=rank)
+        rank = policy.rank(start, one.priority, self._ageing, deadline=one.deadline, cost=run)
+        return replace(one, cost=cost, rank=rank)
 
-    def _run(self, one: Submission) -> float:
+    async def _check_deadline(self, one: Submission, deadline: float) -> None:
         estimate = self._books.predictor.estimate(one)
-        return estimate.median if estimate else 0.0
-
-    async def _check_deadline(self, one: Submission) -> None:
-        estimate = self._books.predictor.estimate(one)
-        if estimate is None or one.deadline is None:
+        if estimate is None:
             return
         now = self._now()
         ahead = await self._ahead(self._ranked(one))
         found = prediction.forecast(
             ahead.cost, self._books.busy(one.lane, now), self._slots(one.lane), estimate
         )
-        if found is None or now + found.finish <= one.deadline:
+        if found is None or now + found.finish <= deadline:
             return
         self._books.refused[one.lane, "deadline"] += 1
         raise LateError(
-            f"predicted to end in {found.finish:.3g} s, after its deadline in {one.deadline - now:.3g} s: "
+            f"predicted to end in {found.finish:.3g} s, after its deadline in {deadline - now:.3g} s: "
             f"{'' if ahead.exact else 'at least '}{ahead.jobs} tasks are ahead, {ahead.cost:.3g} s of work, and "
             f"its own run takes {estimate.median:.3g} s (p50 of {estimate.observed} of its {estimate.of})",
             retry_after=admission.retry_after(max(1, ahead.jobs), estimate.share, self._slots(one.lane)),
