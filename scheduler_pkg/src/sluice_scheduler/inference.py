@@ -57,11 +57,21 @@ class Inference:
         size = len(body) if header_length is None else header_length
         document = read_object(body if size == len(body) else body[:size], "inputs")
         _known("key", document, _KEYS)
-        parameters = _object(document, "parameters")
-        _known("parameter", parameters, _PARAMETERS)
         tail = _Tail(None if header_length is None else memoryview(body)[size:])
         inputs = tensors.parse(document.get("inputs"), tail.read)
         tail.finish()
+        return cls.asked(document, inputs)
+
+    @classmethod
+    def asked(cls, document: dict[str, Any], inputs: tuple[Tensor, ...]) -> Self:
+        """Read what a request's JSON says beside its inputs: `id`, `parameters`, `outputs`.
+
+        Raises:
+            RequestError: saying which key is wrong.
+
+        """
+        parameters = _object(document, "parameters")
+        _known("parameter", parameters, _PARAMETERS)
         binary = _flag(parameters, "binary_data_output", default=False)
         return cls(
             inputs=inputs,
@@ -84,13 +94,17 @@ class Inference:
             if name not in names:
                 raise InputError(f"model {model!r} has no output {name!r}; it has {', '.join(names)}")
 
+    def chosen(self, answered: Iterable[Tensor]) -> list[tuple[Tensor, bool]]:
+        """Give the outputs that are wanted, in the order in which they are, and whether as bytes."""
+        given = {tensor.name: tensor for tensor in answered}
+        wanted = self.outputs or tuple((name, self.binary) for name in given)
+        return [(given[name], binary) for name, binary in wanted if name in given]
+
     def respond(
         self, answered: Iterable[Tensor], *, model: str, version: str, parameters: dict[str, str]
     ) -> tuple[bytes, int | None]:
         """Write the response's body, and how many bytes of it are JSON where bytes of tensors follow."""
-        given = {tensor.name: tensor for tensor in answered}
-        wanted = self.outputs or tuple((name, self.binary) for name in given)
-        listed = [(given[name], binary) for name, binary in wanted if name in given]
+        listed = self.chosen(answered)
         document: dict[str, Any] = {"model_name": model, "model_version": version}
         if self.id is not None:
             document["id"] = self.id
@@ -121,6 +135,19 @@ def header_length(given: list[str], total: int) -> int | None:
     return int(text)
 
 
+def from_bytes(name: str, datatype: str, shape: tuple[int, ...], data: bytes) -> Tensor:
+    """Make a tensor of the bytes that a client sent.
+
+    Raises:
+        InputError: they do not fit.
+
+    """
+    tensor = Tensor(name, datatype, shape, data)
+    if tensor.datatype == "BOOL" and data.translate(None, b"\0\1"):
+        raise InputError(f"tensor {name!r}: a byte of BOOL is 0 or 1")
+    return tensor
+
+
 class _Tail:
     """The bytes behind the JSON; each tensor takes its own, in order."""
 
@@ -146,10 +173,7 @@ class _Tail:
         datatype = document.get("datatype")
         if not isinstance(datatype, str):
             raise InputError(f"tensor {name!r}: its datatype is a text, not {tensors.kind(datatype)}")
-        tensor = Tensor(name, datatype, shape, data)
-        if tensor.datatype == "BOOL" and data.translate(None, b"\0\1"):
-            raise InputError(f"tensor {name!r}: a byte of BOOL is 0 or 1")
-        return tensor
+        return from_bytes(name, datatype, shape, data)
 
     def finish(self) -> None:
         """Refuse bytes that belong to no tensor."""

@@ -147,8 +147,9 @@ class Intake:
         version: str | None,
         environment: str | None,
         caller: Caller = ANYONE,
+        parse: Callable[[bytes, int | None], Inference] = Inference.parse,
     ) -> Admitted:
-        """Check an inference of the Open Inference Protocol; nothing is queued yet.
+        """Check an inference of the Open Inference Protocol, read by `parse`; nothing is queued yet.
 
         Raises:
             RequestError, InputError: it cannot be served as it is.
@@ -159,7 +160,7 @@ class Intake:
         def admitted() -> Admitted:
             deployment, served = self._fleet.find(model, environment, version)
             self._fleet.expect(deployment.environment)
-            inference = Inference.parse(body, header_length)
+            inference = parse(body, header_length)
             inference.check_outputs(model, [spec.name for spec in served.model.outputs])
             priority = caller.priority(inference.priority)
             new = self._submission(inference.inputs, priority, deployment, served.model, caller.tenant)

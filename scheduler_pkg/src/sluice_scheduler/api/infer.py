@@ -16,13 +16,12 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl
 
-from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sluice.errors import SluiceError
-from sluice_scheduler.api import bodies
+from sluice_scheduler.api import bodies, outcome
 from sluice_scheduler.api.identity import CALLER
 from sluice_scheduler.api.problems import problem, refusal
 from sluice_scheduler.dispatcher import Dispatcher
@@ -30,7 +29,6 @@ from sluice_scheduler.ending import Ending
 from sluice_scheduler.errors import RequestError, TransitionError, UnknownModelError, UnknownTaskError
 from sluice_scheduler.inference import HEADER_LENGTH, header_length
 from sluice_scheduler.intake import SMALL, Admitted, Intake
-from sluice_scheduler.job import State
 
 PATHS: Final = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
 BINARY: Final = b"application/octet-stream"
@@ -101,12 +99,8 @@ class Infer:
             await problem(404, str(error))(scope, receive, send)
             return
         ending = await self._ended(admitted, receive)
-        if ending.job.state is not State.SUCCEEDED:
-            await _failed(ending)(scope, receive, send)
-            return
-        if path.get("version") not in (None, ending.version or admitted.version):
-            told = f"version {path['version']} of model {ending.job.model!r} was replaced by {ending.version}"
-            await problem(503, f"{told} meanwhile; ask for that one")(scope, receive, send)
+        if failed := outcome.failure(admitted, ending, path.get("version")):
+            await problem(*failed)(scope, receive, send)
             return
         if sum(len(tensor.data) for tensor in ending.outputs) <= SMALL:
             headers, content = _answer(admitted, ending)
@@ -160,24 +154,9 @@ def _answer(admitted: Admitted, ending: Ending) -> tuple[list[tuple[bytes, bytes
         ending.outputs,
         model=job.model,
         version=ending.version or admitted.version,
-        parameters={
-            "task": job.id,
-            "environment": job.lane,
-            "receipt": f"/v1/tasks/{job.id}/receipt",
-        },
+        parameters=outcome.parameters(job),
     )
     headers = [(b"content-length", b"%d" % len(body))]
     if length is None:
         return [*headers, (b"content-type", b"application/json")], body
     return [*headers, (b"content-type", BINARY), (_HEADER_LENGTH, b"%d" % length)], body
-
-
-def _failed(ending: Ending) -> Response:
-    job = ending.job
-    if job.state is State.FAILED:
-        return problem(400 if ending.refused else 500, f"task {job.id}: {job.error}")
-    if job.state is State.CANCELLED and job.error:
-        return problem(503, f"task {job.id} was {job.error}")
-    if job.state is State.CANCELLED:
-        return problem(400, f"task {job.id} was cancelled")
-    return problem(503, f"task {job.id} is {job.state}: the scheduler is stopping")
