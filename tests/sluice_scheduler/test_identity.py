@@ -14,6 +14,7 @@ from sluice_scheduler.api.headers import DEFAULTS, SecurityHeaders
 from sluice_scheduler.api.identity import Identified, local, needed
 from sluice_scheduler.api_keys import ApiKeys, create
 from sluice_scheduler.callers import ANYONE, NOBODY, Scope
+from sluice_scheduler.entrance import Entrance
 from sluice_scheduler.job import Submission
 from sluice_scheduler.queues.memory import MemoryQueue
 from sluice_scheduler.rates import Rate
@@ -77,11 +78,9 @@ class Layer:
         self.app = SecurityHeaders(
             Identified(
                 self._answer,
-                ApiKeys(state),
+                Entrance(ApiKeys(state), now=lambda: self.now, clock=lambda: self.now),
                 queue or MemoryQueue(),
                 everybody=everybody,
-                now=lambda: self.now,
-                clock=lambda: self.now,
             )
         )
         self.caller = None

@@ -14,12 +14,14 @@ from typing import Final
 from sluice.errors import SluiceError
 from sluice_scheduler import background
 from sluice_scheduler.api.app import create_app
+from sluice_scheduler.api.measuring import Requests
 from sluice_scheduler.api_keys import ApiKeys
 from sluice_scheduler.breaker import Breaker
 from sluice_scheduler.channel import PublishedLock, fetch_lock
 from sluice_scheduler.demand import Bounds
 from sluice_scheduler.deploying import Deploying
 from sluice_scheduler.dispatcher import Dispatcher
+from sluice_scheduler.entrance import Entrance
 from sluice_scheduler.errors import DaemonError, ReloadError
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.governor import Governor, Memory
@@ -78,6 +80,8 @@ class Service:
         self.queue = observed(queue, self.happenings, memory.books)
         self.keys = Keys(settings.state)
         self.api_keys = _api_keys(settings)
+        self.entrance = Entrance(self.api_keys)
+        self.requests = Requests()
         self.fleet = Fleet(
             settings.env,
             instances=settings.instances,
@@ -116,7 +120,8 @@ class Service:
             dropped=self.deploying.overlays.folder,
             happenings=self.happenings,
             keys=self.keys,
-            api_keys=self.api_keys,
+            entrance=self.entrance,
+            requests=self.requests,
             everybody=settings.open,
             reload=self.reload,
             governor=self.governor,

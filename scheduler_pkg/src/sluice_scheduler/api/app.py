@@ -26,8 +26,8 @@ from sluice_scheduler.api import (
 from sluice_scheduler.api.headers import SecurityHeaders
 from sluice_scheduler.api.identity import Identified
 from sluice_scheduler.api.measuring import Measured, Requests
-from sluice_scheduler.api_keys import ApiKeys
 from sluice_scheduler.dispatcher import Dispatcher
+from sluice_scheduler.entrance import Entrance
 from sluice_scheduler.fleet import Fleet
 from sluice_scheduler.governor import Governor
 from sluice_scheduler.happenings import Happenings
@@ -57,7 +57,8 @@ def create_app(
     dropped: Path,
     happenings: Happenings,
     keys: Keys,
-    api_keys: ApiKeys,
+    entrance: Entrance,
+    requests: Requests,
     everybody: bool,
     governor: Governor,
     max_request_bytes: Callable[[], int],
@@ -69,9 +70,8 @@ def create_app(
     described.install(app)
     endpoint = infer.Infer(intake, dispatcher, max_request_bytes)
     app.add_middleware(infer.Front, infer=endpoint)
-    app.add_middleware(Identified, keys=api_keys, queue=queue, everybody=everybody)
+    app.add_middleware(Identified, entrance=entrance, queue=queue, everybody=everybody)
     app.add_middleware(SecurityHeaders)
-    requests = Requests()
     app.add_middleware(Measured, requests=requests)
     app.router.routes[:0] = infer.routes(endpoint)
     app.include_router(events.build_router(queue, happenings))  # before the tasks: events is no task's id

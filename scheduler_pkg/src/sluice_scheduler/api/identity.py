@@ -7,32 +7,25 @@ a route which nobody thought of needs `admin`. A task of another tenant is not t
 from __future__ import annotations
 
 import ipaddress
-import math
-import time
-from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Final
 
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sluice.clients import client
 from sluice_scheduler import callers
 from sluice_scheduler.api.problems import problem
-from sluice_scheduler.api_keys import SECRET, ApiKey, ApiKeys
-from sluice_scheduler.callers import ANYONE, NOBODY, Caller
+from sluice_scheduler.callers import Caller
+from sluice_scheduler.entrance import BEARER, OPEN, Entrance, Refusal
 from sluice_scheduler.errors import UnknownTaskError
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.queues.memory import unknown
-from sluice_scheduler.rates import Buckets, Rate
 
 CALLER: Final = "sluice.caller"
 _CHARGE: Final = "sluice.charge"
-WRONG_KEYS: Final = Rate(per_second=0.1, burst=10)  # of one client
 HEALTH: Final = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _TASKS: Final = "/v1/tasks"
-_RATED: Final = frozenset({callers.Scope.INFER, callers.Scope.SUBMIT})
 
 
 def caller(request: Request) -> Caller:
@@ -75,25 +68,12 @@ def local(host: str) -> bool:
 class Identified:
     """Finds the caller of each request and refuses what they may not do."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        keys: ApiKeys,
-        queue: JobQueue,
-        *,
-        everybody: bool,
-        now: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, app: ASGIApp, entrance: Entrance, queue: JobQueue, *, everybody: bool) -> None:
         """Stand around an application; `everybody`: without keys, other machines' requests are taken too."""
         self._app = app
-        self._keys = keys
+        self._entrance = entrance
         self._queue = queue
         self._everybody = everybody
-        self._now = now
-        self._clock = clock
-        self._rates = Buckets()
-        self._wrong = Buckets()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its caller, or refuse it."""
@@ -105,47 +85,15 @@ class Identified:
 
     def _enter(self, scope: Scope) -> ASGIApp | None:
         """Find the caller; returns the refusal if there is one."""
-        scope[_CHARGE] = _free
-        if not self._keys.configured:
-            scope[CALLER] = ANYONE
+        if self._entrance.open:
+            scope[CALLER], scope[_CHARGE] = OPEN.caller, OPEN.charge
             return None if self._everybody else _from_elsewhere(scope)
-        scope[CALLER] = NOBODY
-        want = needed(scope["method"], scope["path"])
-        if want is None:
-            return None
-        secret = _secret(scope)
-        if secret is None:
-            return problem(
-                401,
-                "this scheduler wants an API key: Authorization: Bearer KEY, or X-API-Key: KEY",
-                {"WWW-Authenticate": "Bearer"},
-            )
-        key = self._keys.find(secret, self._now()) if SECRET.fullmatch(secret) else None
-        if key is None:
-            return self._unknown(scope)
-        scope[CALLER] = key.caller
-        return self._permitted(scope, key, want)
-
-    def _permitted(self, scope: Scope, key: ApiKey, want: callers.Scope) -> ASGIApp | None:
-        if not key.caller.may(want):
-            return problem(403, f"this API key has no scope {want}; it has {', '.join(sorted(key.scopes))}")
-        if key.rate is None or want not in _RATED:
-            return None
-        now = self._clock()
-        scope[_CHARGE] = partial(self._rates.count, key.id, key.rate, now)
-        if seconds := self._rates.take(key.id, key.rate, now):
-            return _later(f"this API key may ask {key.rate.per_second:g} times a second", seconds)
+        address = (scope.get("client") or ("",))[0]
+        entered = self._entrance.enter(needed(scope["method"], scope["path"]), _secret(scope), address)
+        if isinstance(entered, Refusal):
+            return problem(entered.status, entered.message, entered.headers)
+        scope[CALLER], scope[_CHARGE] = entered.caller, entered.charge
         return None
-
-    def _unknown(self, scope: Scope) -> ASGIApp:
-        who, now = client((scope.get("client") or ("", 0))[0]), self._clock()
-        if seconds := self._wrong.take(who, WRONG_KEYS, now):
-            return _later("too many wrong API keys came from this address", seconds)
-        return problem(
-            401,
-            "the API key is wrong, expired or revoked",
-            {"WWW-Authenticate": 'Bearer error="invalid_token"'},
-        )
 
     async def _foreign(self, scope: Scope) -> ASGIApp | None:
         """Refuse a request about another tenant's task as if there were none."""
@@ -160,16 +108,12 @@ class Identified:
         return None if who.sees(job.tenant) else problem(404, unknown(task))
 
 
-def _free(_: int) -> None:
-    """Count nothing."""
-
-
 def _secret(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
         if name == b"x-api-key":
             return str(value.decode("latin-1").strip())
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return str(value[7:].decode("latin-1").strip())
+        if name == b"authorization" and value[: len(BEARER)].lower() == BEARER.encode():
+            return str(value[len(BEARER) :].decode("latin-1").strip())
     return None
 
 
@@ -185,8 +129,3 @@ def _from_elsewhere(scope: Scope) -> ASGIApp | None:
         403,
         "without API keys this scheduler answers to this machine only; make one with `sluice scheduler key create`",
     )
-
-
-def _later(message: str, seconds: float) -> ASGIApp:
-    wait = math.ceil(seconds)
-    return problem(429, f"{message}; try again in {wait} s", {"Retry-After": str(wait)})
