@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sluice.digest import Digest
+from sluice_scheduler.batching import Room
 from sluice_scheduler.errors import LeaseLostError, TransitionError, UnknownTaskError
 from sluice_scheduler.job import Change, Provenance, State, Submission
 from sluice_scheduler.queue import Filter, Standing
@@ -361,7 +362,7 @@ def test_jobs_of_one_key_are_leased_together_in_the_order_of_their_ranks(run):
         for name, rank, key in (("e", 5.0, "k"), ("c", 3.0, "k"), ("b", 2.0, "other"), ("a", 1.0, "k")):
             await queue.put(new(name, rank=rank, batch=key))
         await queue.put(new("d", rank=4.0))
-        jobs = await queue.lease("lane", now=10.0, seconds=5.0, room={"model": 8})
+        jobs = await queue.lease("lane", now=10.0, seconds=5.0, room=Room({"model": 8}))
         assert [(job.id, job.attempts, job.started_at, job.start_order) for job in jobs] == [
             ("a", 1, 10.0, 1),
             ("c", 1, 10.0, 2),
@@ -370,12 +371,12 @@ def test_jobs_of_one_key_are_leased_together_in_the_order_of_their_ranks(run):
         assert all((job.inputs, job.lease_until) == (b"in", 15.0) for job in jobs)
         for expected in ("b", "d"):
             assert [
-                job.id for job in await queue.lease("lane", now=11.0, seconds=5.0, room={"model": 8})
+                job.id for job in await queue.lease("lane", now=11.0, seconds=5.0, room=Room({"model": 8}))
             ] == [expected]
         await queue.ack("c", 1, now=12.0, outputs=b"out", provenance=PROVENANCE)
         await queue.fail("e", 1, now=12.0, error="gone", lost=True)
         assert (await queue.get("a")).state is State.RUNNING
-        (again,) = await queue.lease("lane", now=13.0, seconds=5.0, room={"model": 8})
+        (again,) = await queue.lease("lane", now=13.0, seconds=5.0, room=Room({"model": 8}))
         assert (again.id, again.attempts, again.started_at) == ("e", 2, 13.0)
 
     run(work)
@@ -386,7 +387,7 @@ def test_a_batch_has_no_more_rows_than_there_is_room(run):
         for name, rows in (("a", 3), ("b", 4), ("c", 2), ("d", 1), ("big", 9), ("f", 1)):
             await queue.put(new(name, rows=rows, batch="k"))
         for expected in (["a", "b", "d"], ["c", "f"], ["big"], []):
-            jobs = await queue.lease("lane", now=10.0, seconds=5.0, room={"model": 8})
+            jobs = await queue.lease("lane", now=10.0, seconds=5.0, room=Room({"model": 8}))
             assert [job.id for job in jobs] == expected
 
     run(work)
@@ -396,8 +397,40 @@ def test_without_room_a_job_or_a_job_without_a_key_is_leased_alone(run):
     async def work(queue):
         for name in "abcdef":
             await queue.put(new(name, batch="k" if name < "d" else ""))
-        for room in (None, {"other": 8}, {"model": 1}, {"model": 8}, {"model": 8}, {"model": 8}):
-            assert len(await queue.lease("lane", now=10.0, seconds=5.0, room=room)) == 1
+        for rows in ({}, {"other": 8}, {"model": 1}, {"model": 8}, {"model": 8}, {"model": 8}):
+            assert len(await queue.lease("lane", now=10.0, seconds=5.0, room=Room(rows))) == 1
+
+    run(work)
+
+
+def test_jobs_that_run_by_themselves_are_leased_in_turn_while_nothing_else_stands_between_them(run):
+    async def work(queue):
+        for rank, (name, model, key) in enumerate(
+            [
+                ("a", "m", ""),
+                ("b", "m", ""),
+                ("c", "m", ""),
+                ("d", "n", ""),
+                ("e", "m", ""),
+                ("f", "m", "k"),
+                ("g", "m", ""),
+            ]
+        ):
+            await queue.put(replace(new(name, rank=float(rank), batch=key), model=model))
+        room = Room({"m": 1}, {"m": 2})
+        first = await queue.lease("lane", now=10.0, seconds=5.0, room=room)
+        assert [(job.id, job.attempts, job.start_order, job.inputs) for job in first] == [
+            ("a", 1, 1, b"in"),
+            ("b", 1, 2, b"in"),
+        ]
+        for expected in (["c"], ["d"], ["e"], ["f"], ["g"], []):
+            jobs = await queue.lease("lane", now=10.0, seconds=5.0, room=room)
+            assert [job.id for job in jobs] == expected
+        await queue.fail("a", 1, now=11.0, error="gone", lost=True)
+        await queue.fail("b", 1, now=11.0, error="gone", lost=True)
+        for expected in (["a"], ["b"], []):
+            jobs = await queue.lease("lane", now=12.0, seconds=5.0, room=room)
+            assert [job.id for job in jobs] == expected
 
     run(work)
 
@@ -406,12 +439,12 @@ def test_a_job_that_was_lost_is_leased_alone_and_joins_nobody(run):
     async def work(queue):
         for name in "ab":
             await queue.put(new(name, batch="k"))
-        for job in await queue.lease("lane", now=10.0, seconds=5.0, room={"model": 8}):
+        for job in await queue.lease("lane", now=10.0, seconds=5.0, room=Room({"model": 8})):
             await queue.fail(job.id, 1, now=11.0, error="gone", lost=True)
         await queue.put(new("c", rank=0.0, batch="k"))
         await queue.put(new("d", rank=9.0, batch="k"))
         for expected in (["c", "d"], ["a"], ["b"]):
-            jobs = await queue.lease("lane", now=12.0, seconds=5.0, room={"model": 8})
+            jobs = await queue.lease("lane", now=12.0, seconds=5.0, room=Room({"model": 8}))
             assert [job.id for job in jobs] == expected
 
     run(work)
@@ -420,7 +453,7 @@ def test_a_job_that_was_lost_is_leased_alone_and_joins_nobody(run):
 def test_many_batches_at_once_share_no_job(run):
     async def work(queue):
         await asyncio.gather(*(queue.put(new(f"job{n}", rank=n % 7, batch=f"k{n % 3}")) for n in range(100)))
-        leases = (queue.lease("lane", now=10.0, seconds=5.0, room={"model": 4}) for _ in range(120))
+        leases = (queue.lease("lane", now=10.0, seconds=5.0, room=Room({"model": 4})) for _ in range(120))
         batches = [jobs for jobs in await asyncio.gather(*leases) if jobs]
         ids = [job.id for jobs in batches for job in jobs]
         assert len(ids) == len(set(ids)) == 100
@@ -463,7 +496,7 @@ def test_urgent_jobs_alone_are_leased_where_the_others_are_held_back(run):
     async def work(queue):
         for name, priority, rank in (("a", 7, 1.0), ("b", 3, 3.0), ("c", 5, 2.0), ("d", 3, 2.5)):
             await queue.put(new(name, priority=priority, rank=rank, batch="k"))
-        held = {"now": 10.0, "seconds": 5.0, "room": {"model": 8}}
+        held = {"now": 10.0, "seconds": 5.0, "room": Room({"model": 8})}
         assert await queue.lease("lane", lowest=2, **held) == ()
         assert [job.id for job in await queue.lease("lane", lowest=3, **held)] == ["d", "b"]
         assert [job.id for job in await queue.lease("lane", lowest=6, **held)] == ["c"]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.digest import Digest
+from sluice_scheduler.batching import Room
 from sluice_scheduler.errors import SchedulerError
 from sluice_scheduler.job import Provenance, State, Submission
 from sluice_scheduler.queues.memory import MemoryQueue
@@ -52,7 +53,7 @@ def submission(name, rank, rows, key, priority):
 CALLS = {
     "put": lambda queue, *new: queue.put(submission(*new)),
     "lease": lambda queue, at, room, lowest: queue.lease(
-        "l", now=at, seconds=10, room={"m": room}, lowest=lowest
+        "l", now=at, seconds=10, room=Room({"m": room}, {"m": max(1, room)}), lowest=lowest
     ),
     "ack": lambda queue, name, attempt: queue.ack(
         name, attempt, now=1.0, outputs=b"out", provenance=PROVENANCE

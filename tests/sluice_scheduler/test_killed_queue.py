@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from sluice.digest import Digest
+from sluice_scheduler.batching import Room
 from sluice_scheduler.errors import LeaseLostError, TransitionError, UnknownTaskError
 from sluice_scheduler.job import Provenance, State, Submission
 from sluice_scheduler.queues.blobs import THRESHOLD
@@ -72,7 +73,7 @@ class Load:
 
     async def work(self):
         while True:
-            for job in await self.queue.lease(LANE, now=time.time(), seconds=60, room={"m": 4}):
+            for job in await self.queue.lease(LANE, now=time.time(), seconds=60, room=Room({"m": 4})):
                 with suppress(LeaseLostError, UnknownTaskError):
                     await self.end(job)
             await asyncio.sleep(0)
@@ -152,7 +153,7 @@ async def look(folder, ends):
 async def finish(folder, names):
     """Run what is left; nothing else is there, and no file outlives it."""
     queue = SqliteQueue(folder / "queue.sqlite")
-    while batch := await queue.lease(LANE, now=1.0, seconds=60, room={"m": 64}):
+    while batch := await queue.lease(LANE, now=1.0, seconds=60, room=Room({"m": 64})):
         for job in batch:
             await queue.ack(job.id, job.attempts, now=1.0, outputs=answer(job.inputs), provenance=PROVENANCE)
     left = await queue.list(limit=1_000_000)

@@ -14,6 +14,7 @@ import pytest
 
 from sluice.digest import Digest
 from sluice.receipt import Receipt, UntrustedError, published
+from sluice_scheduler.batching import Room
 from sluice_scheduler.job import Provenance, State, Submission
 from sluice_scheduler.queues.sqlite import SqliteQueue
 from sluice_scheduler.receipts import Identity, identity
@@ -135,7 +136,7 @@ def test_a_receipt_is_on_disk_with_its_answer_and_an_older_answer_has_none(tmp_p
         assert (await queue.get("a")).state is State.SUCCEEDED
         assert await queue.receipt("a") is None
         assert (await queue.get("a")).provenance == replace(provenance, deterministic=False)
-        (job,) = await queue.lease("lane", now=3.0, seconds=9.0, room={"m": 8})
+        (job,) = await queue.lease("lane", now=3.0, seconds=9.0, room=Room({"m": 8}))
         assert (job.id, job.rows, job.batch) == ("b", 1, "")
         for receipt in (b"signed", b"said again"):
             await queue.ack(job.id, 1, now=4.0, outputs=b"out", provenance=provenance, receipt=receipt)

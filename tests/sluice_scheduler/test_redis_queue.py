@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from sluice.digest import Digest
+from sluice_scheduler.batching import Room
 from sluice_scheduler.errors import QueueError
 from sluice_scheduler.job import Provenance, State, Submission
 from sluice_scheduler.queue import Filter
@@ -181,8 +182,8 @@ def test_a_lease_whose_answer_got_lost_is_given_again(opened, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(queue._server, "run", deaf)
             with pytest.raises(QueueError):
-                await lease(queue, room={"model": 2})
-        jobs = await queue.lease("lane", now=11.0, seconds=5.0, room={"model": 2})
+                await lease(queue, room=Room({"model": 2}))
+        jobs = await queue.lease("lane", now=11.0, seconds=5.0, room=Room({"model": 2}))
         assert [(job.id, job.attempts, job.start_order) for job in jobs] == [("a", 1, 1), ("b", 1, 2)]
         assert all(job.inputs == b"in" for job in jobs)
         assert await lease(queue) == ["c"]
@@ -207,8 +208,8 @@ def test_a_lane_that_changed_while_a_batch_was_chosen_is_looked_at_again(opened,
             return answer
 
         monkeypatch.setattr(queue._server, "run", meddled)
-        assert await lease(queue, room={"model": 2}) == ["urgent", "a"]
-        assert await lease(queue, room={"model": 2}) == ["c"]
+        assert await lease(queue, room=Room({"model": 2})) == ["urgent", "a"]
+        assert await lease(queue, room=Room({"model": 2})) == ["c"]
         await queue.close()
 
     run(work)
@@ -229,7 +230,7 @@ def test_a_lane_that_never_stays_as_it_was_gives_its_first_alone(opened, monkeyp
             return answer
 
         monkeypatch.setattr(queue._server, "run", meddled)
-        assert await lease(queue, room={"model": 8}) == [f"{count}"]
+        assert await lease(queue, room=Room({"model": 8})) == [f"{count}"]
         assert count > 1
         await queue.close()
 

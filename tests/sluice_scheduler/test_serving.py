@@ -1,6 +1,7 @@
 """The loops of one deployment over a real queue, with processes that answer when the test says so."""
 
 import asyncio
+from collections import deque
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,8 @@ shape = [-1]
 name = "text"
 datatype = "BYTES"
 shape = [-1]
+[batching]
+bucket = 8
 """
 TENSORS = (tensors.Tensor.of_bytes("text", [b"x"]),)
 
@@ -56,10 +59,13 @@ class Instance:
         self.slot, self.killed = slot, False
         self.asked = asyncio.Queue()
         self.may = asyncio.Semaphore(0)
+        self.answers = None  # those that it gives, where it does not just give back
 
     async def run(self, _model, requests, _bucket):
         self.asked.put_nowait([task for task, _ in requests])
         await self.may.acquire()
+        if self.answers is not None:
+            return self.answers.popleft()
         return tuple(Answer(TENSORS) for _ in requests)
 
     def kill(self):
@@ -74,6 +80,7 @@ class Supervisor:
         self.slots = tuple(f"i{number}" for number in range(1, count + 1))
         self.instances = {slot: Instance(slot) for slot in self.slots}
         self.life = SimpleNamespace(up=True)
+        self.causes = []
 
     def ready(self, slot):
         return self.instances.get(slot)
@@ -84,11 +91,22 @@ class Supervisor:
     def answered(self):
         pass
 
+    def ended(self, instance, cause=None):
+        self.causes.append(cause)
+
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    """Take every run for a short one, however slow the machine is."""
+    """Take every run for a short one, however slow the machine is; but none for so short that several go in turn."""
     monkeypatch.setattr("sluice_scheduler.serving.SHORT_SECONDS", 1e9)
+    monkeypatch.setattr("sluice_scheduler.batching.MOST_TURNS", 1)
+
+
+@pytest.fixture
+def in_turn(monkeypatch):
+    """Take every run for so short that four go in turn."""
+    monkeypatch.setattr("sluice_scheduler.batching.TURN_SECONDS", 1e9)
+    monkeypatch.setattr("sluice_scheduler.batching.MOST_TURNS", 4)
 
 
 @pytest.fixture
@@ -111,10 +129,11 @@ class Bench:
         self.serving = self.dispatcher.serve(self.supervisor)
         self.first = self.supervisor.instances["i1"]
 
-    async def put(self, name, priority=5):
+    async def put(self, name, priority=5, batch=""):
         inputs = payload.pack(TENSORS)
         rank = float(priority)
-        await self.queue.put(Submission(name, LANE, "echo", priority, rank, 0.0, Digest.of(b""), inputs))
+        new = Submission(name, LANE, "echo", priority, rank, 0.0, Digest.of(b""), inputs, batch=batch)
+        await self.queue.put(new)
         self.dispatcher.wake(LANE)
 
     async def answer(self, instance=None):
@@ -212,6 +231,70 @@ def test_every_idle_instance_takes_one(deployment):
             await one.put("b")
             asked = [await instance.asked.get() for instance in one.supervisor.instances.values()]
             assert sorted(asked) == [["a"], ["b"]]
+
+    asyncio.run(body())
+
+
+@pytest.mark.usefixtures("in_turn")
+def test_what_is_over_in_no_time_is_asked_several_at_once(deployment):
+    async def body():
+        async with bench(deployment) as one:
+            for name in "abcdefghij":
+                await one.put(name)
+            assert await one.first.asked.get() == ["a"]  # nobody knew of the others when it was leased
+            assert await one.answer() == ["b", "c", "d", "e"]
+            await one.until("f", State.RUNNING)  # as many as can be are leased ahead, and no fewer
+            await one.put("urgent", priority=1)
+            assert await one.answer() == ["f", "g", "h", "i"]
+            assert await one.answer() == ["urgent", "j"]
+
+    asyncio.run(body())
+
+
+def test_a_batch_waits_a_little_for_those_who_were_just_answered(deployment, monkeypatch):
+    async def body():
+        async with bench(deployment) as one:
+            one.serving.pause()
+            await asyncio.sleep(0.01)
+            for name in "bc":
+                await one.put(name, batch="k")
+            one.serving.resume()
+            assert await one.first.asked.get() == ["b", "c"]
+            one.first.may.release()
+            await one.until("c", State.SUCCEEDED)
+            await one.put("d", batch="k")
+            await asyncio.sleep(0.01)
+            assert await one.state("d") is State.QUEUED
+            await one.put("e", batch="k")
+            assert await one.first.asked.get() == ["d", "e"]
+            monkeypatch.setattr("sluice_scheduler.serving.COMPANY", 0.0)
+            one.first.may.release()
+            await one.until("e", State.SUCCEEDED)
+            await one.put("f", batch="k")
+            assert await one.first.asked.get() == ["f"]
+
+    monkeypatch.setattr("sluice_scheduler.serving.COMPANY", 1e9)
+    asyncio.run(body())
+
+
+@pytest.mark.usefixtures("in_turn")
+def test_what_ran_behind_one_that_took_all_the_memory_is_queued_again(deployment):
+    async def body():
+        async with bench(deployment) as one:
+            for name in "abcde":
+                await one.put(name)
+            assert await one.first.asked.get() == ["a"]
+            good, bad = Answer(TENSORS), Answer(error="MemoryError", exhausted=True)
+            one.first.answers = deque([(good,), (good, bad, good, bad)])
+            assert await one.answer() == ["b", "c", "d", "e"]
+            one.first.may.release()
+            assert await one.first.asked.get() == ["e"]
+            one.first.answers = None
+            one.first.may.release()
+            await one.until("e", State.SUCCEEDED)
+            states = [await one.state(name) for name in "bcd"]
+            assert states == [State.SUCCEEDED, State.FAILED, State.SUCCEEDED]
+            assert (await one.queue.get("e")).attempts == 2
 
     asyncio.run(body())
 

@@ -43,7 +43,7 @@ class Deployment:
     unsteady: frozenset[str] = frozenset()  # models that gave their canary two answers
 
     @property
-    def room(self) -> dict[str, int]:
+    def rows(self) -> dict[str, int]:
         """Say of each model that batches how many rows run together."""
         buckets = {served.name: self.bucket(served.name).rows for served in self.models}
         return {name: rows for name, rows in buckets.items() if rows is not None}

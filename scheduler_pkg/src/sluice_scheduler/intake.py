@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -103,7 +104,7 @@ class Intake:
                     raise (error if alone else request.placed(error, place)) from None
             return new
 
-        put = iter(await self._put_all(await self._reading(len(body), admitted)))
+        put = iter(await self._put(*await self._reading(len(body), admitted)))
         jobs = tuple(job or next(put) for job in there)
         for one, job in zip(several, jobs, strict=True):
             await self._same(one, job)
@@ -211,21 +212,17 @@ class Intake:
             raise DrainingError
         return read() if size <= SMALL else await asyncio.to_thread(read)
 
-    async def _put(self, new: Submission, *, lasting: bool) -> Job:
-        (job,) = await self._door.put((new,), lasting=lasting)
-        self._dispatcher.wake(job.lane)
-        return job
+    async def _put(self, *new: Submission, lasting: bool = True) -> tuple[Job, ...]:
+        try:
+            return await self._door.put(new, lasting=lasting)
+        finally:  # a store that did not answer may have them all the same
+            for lane, tasks in Counter(one.lane for one in new).items():
+                self._dispatcher.wake(lane, tasks)
 
     async def _again(self, job: Job) -> Job:
         again = await self._door.again(job)
         self._dispatcher.wake(again.lane)
         return again
-
-    async def _put_all(self, new: Sequence[Submission]) -> tuple[Job, ...]:
-        jobs = await self._door.put(new) if new else ()
-        for lane in {job.lane for job in jobs}:
-            self._dispatcher.wake(lane)
-        return jobs
 
     async def _there(self, asked: Request, tenant: str) -> Job | None:
         """Find the task that was submitted before under a request's idempotency key."""

@@ -8,12 +8,13 @@ from collections import deque
 
 
 class Lane:
-    """Hands arriving tasks on to idle slots, and guesses how many wait. Of one event loop."""
+    """Hands arriving tasks on to idle slots, and knows how many wait at most. Of one event loop."""
 
     def __init__(self) -> None:
         self.arrivals = 0  # counted since the start
-        self.expected = math.inf  # tasks that may wait; what the queue had at the start is not known
+        self.expected = math.inf  # no more tasks wait; what the queue had at the start is not known
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._expecting: list[tuple[float, asyncio.Future[None]]] = []  # tasks, and who waits for so many
 
     @property
     def idle(self) -> int:
@@ -24,11 +25,24 @@ class Lane:
         """Say that so many tasks arrived; returns whether somebody waits for each of them."""
         self.arrivals += 1
         self.expected += tasks
+        for wanted, waiter in self._expecting:
+            if self.expected >= wanted and not waiter.done():
+                waiter.set_result(None)
         return all(self.release() for _ in range(tasks))
 
     def leased(self, tasks: int) -> None:
-        """Say what a lease gave; nothing is all there was."""
+        """Say what a lease of any priority gave; where that is nothing, nothing waits."""
         self.expected = max(0, self.expected - tasks) if tasks else 0
+
+    async def expecting(self, tasks: float, seconds: float) -> None:
+        """Wait until so many tasks may wait, or for so many seconds."""
+        waiter = asyncio.get_running_loop().create_future()
+        one = (tasks, waiter)
+        self._expecting.append(one)
+        try:
+            await asyncio.wait((waiter,), timeout=seconds)
+        finally:
+            self._expecting.remove(one)
 
     async def work(self, seen: int) -> None:
         """Wait until there were more than `seen` arrivals."""

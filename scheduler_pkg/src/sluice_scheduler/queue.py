@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sluice_scheduler import policy
+from sluice_scheduler.batching import ALONE, Room
 from sluice_scheduler.job import Change, Job, Provenance, State, Submission
 
 
@@ -76,16 +77,16 @@ class JobQueue(Protocol):
         *,
         now: float,
         seconds: float,
-        room: Mapping[str, int] | None = None,
+        room: Room = ALONE,
         lowest: int = policy.LOWEST,
     ) -> tuple[Job, ...]:
         """Give the lane's next job and those that run with it, with their inputs, for so many seconds.
 
         Jobs of a priority beyond `lowest` are passed over, as if they did not wait.
 
-        `room` says how many rows of each model run together; what joins the next job is `batching.together` over
-        the lane's first `batching.LOOKAHEAD` waiting jobs. Empty when none waits. Each is running now, with one
-        more attempt, one `started_at`, and the next `start_order` in the order of their ranks.
+        What joins the next job is `room.chosen` over the lane's first `batching.LOOKAHEAD` waiting jobs. Empty when
+        none waits. Each is running now, with one more attempt, one `started_at`, and the next `start_order` in the
+        order of their ranks.
         """
         ...
 

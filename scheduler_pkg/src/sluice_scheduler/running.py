@@ -185,19 +185,27 @@ class Runner:
             ]
         except SchedulerError as error:
             return [Outcome(job, Answer(error=str(error))) for job in jobs]
-        if any(answer.exhausted for answer in answers):
+        exhausted = [place for place, answer in enumerate(answers) if answer.exhausted]
+        if exhausted:
             supervisor.ended(instance, Cause.MEMORY)
         elif model != SCRIPT:
             supervisor.answered()
         self._ran(jobs, answers, bucket)
-        return [Outcome(job, answer) for job, answer in zip(jobs, answers, strict=True)]
+        return [
+            # What ran behind one that took all the memory is not to blame.
+            Outcome(job, answer, lost=answer.error is not None and place > min(exhausted, default=place))
+            for place, (job, answer) in enumerate(zip(jobs, answers, strict=True))
+        ]
 
     def _ran(self, jobs: Sequence[Job], answers: Sequence[Answer], bucket: Bucket) -> None:
-        rows = sum(job.rows for job in jobs)
-        seconds = max((answer.seconds for answer in answers), default=0.0)
+        if bucket.rows is None:  # one after the other
+            for job, answer in zip(jobs, answers, strict=True):
+                self._gate.ran((job,), answer.seconds)
+                self._statistics_of(job).ran(job.rows, executions=1, seconds=answer.seconds)
+            return
+        rows, seconds = sum(job.rows for job in jobs), max(answer.seconds for answer in answers)
         self._gate.ran(jobs, seconds)
-        executions = math.ceil(rows / bucket.rows) if bucket.rows else len(jobs)
-        self._statistics_of(jobs[0]).ran(rows, executions=executions, seconds=seconds)
+        self._statistics_of(jobs[0]).ran(rows, executions=math.ceil(rows / bucket.rows), seconds=seconds)
 
     def _statistics_of(self, job: Job) -> ModelStatistics:
         return self.statistics.of(job.lane, job.model)

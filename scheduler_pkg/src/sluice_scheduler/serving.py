@@ -1,14 +1,18 @@
 """The loops that serve one deployment's lane: lease, run, acknowledge; one for every instance slot.
 
-While all slots work, the next batch of a lane whose tasks are short is leased already, and what has run is
+While all slots work, the next full batch of a lane whose tasks are short is leased already, and what has run is
 acknowledged while it runs: no worker waits for the disk. So a task is passed by at most one batch that was less
-urgent, and only by one that is short.
+urgent, and only by one that is short. What is over in no time and runs by itself is leased several at once.
+
+A batch costs the same however full it is. So where more tasks were there when the last one ended than wait now, the
+next one waits a small part of its run for them: those who were just answered ask again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -16,9 +20,11 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from sluice_scheduler import policy
+from sluice_scheduler.batching import Room, turns
 from sluice_scheduler.errors import QueueError
 from sluice_scheduler.gate import Gate
 from sluice_scheduler.instance import Answer
+from sluice_scheduler.job import SCRIPT
 from sluice_scheduler.lane import Lane
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.running import LEASE_SECONDS, Batch, Outcome, Runner
@@ -29,6 +35,7 @@ log: Final = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 1.0  # after the queue could not be read
 MOST_ENDING: Final = 8  # batches of a slot that are being acknowledged; they wait for the disk together
 SHORT_SECONDS: Final = 0.05  # a run that takes less may have the next batch leased beside it
+COMPANY: Final = 0.2  # part of a run that the next batch waits for company at most
 _SMOOTHING: Final = 0.2  # weight of the latest run
 
 T = TypeVar("T")
@@ -45,6 +52,15 @@ class Serves:
     now: Callable[[], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Last:
+    """What is remembered of the batch that ran last."""
+
+    full: int = 1  # tasks that its like can have
+    there: float = 0.0  # tasks that it had, and that waited when it ended
+    company_until: float = 0.0  # seconds of the monotonic clock: so long the next waits for as many
+
+
 class Serving:
     """One deployment being served."""
 
@@ -59,6 +75,9 @@ class Serving:
         self._leases = 0  # under way
         self._batches = 0  # leased and not yet ended
         self._seconds = SHORT_SECONDS  # that a batch ran, of late; not known to be less yet
+        self._paces: dict[str, float] = {}  # seconds that one job ran of late, of models that run one by one
+        self._rows = supervisor.deployment.rows
+        self._last = Last()
         self._draining = False
         self._open = asyncio.Event()
         self._open.set()
@@ -119,6 +138,8 @@ class Serving:
                 self._lane.release()  # what this one was woken for is another's
                 await self._idly(self.supervisor.instance(slot))
                 continue
+            if not self._held:
+                await self._company()
             try:
                 batch = self._held.popleft() if self._held else await self._lease(lowest)
             except QueueError as error:
@@ -131,7 +152,7 @@ class Serving:
             ahead = self._spawn(self._lease_ahead()) if self._worth_leasing_ahead() else None
             began = time.monotonic()
             outcomes = await self._serves.runner.run(batch, self.supervisor, instance)
-            self._seconds += _SMOOTHING * (time.monotonic() - began - self._seconds)
+            self._ran(batch, time.monotonic() - began)
             ending.append(self._spawn(self._end(batch, outcomes)))
             if len(ending) > MOST_ENDING:
                 await ending.popleft()
@@ -164,17 +185,19 @@ class Serving:
 
     async def _lease(self, lowest: int) -> Batch | None:
         """Lease what runs next: the one place where work begins."""
-        deployment = self.supervisor.deployment
+        if not self._lane.expected:
+            return None
         self._leases += 1
         try:
             jobs = await self._serves.queue.lease(
-                deployment.environment,
+                self.supervisor.deployment.environment,
                 now=self._serves.now(),
                 seconds=LEASE_SECONDS,
-                room=deployment.room,
+                room=Room(self._rows, turns(self._paces, self._lane.expected / max(1, self._slots))),
                 lowest=lowest,
             )
-            self._lane.leased(len(jobs))
+            if jobs or lowest == policy.LOWEST:
+                self._lane.leased(len(jobs))
             if not jobs:
                 return None
             self._batches += 1
@@ -183,9 +206,29 @@ class Serving:
         finally:
             self._leases -= 1
 
+    async def _company(self) -> None:
+        last = self._last
+        wanted, seconds = min(last.full, last.there), last.company_until - time.monotonic()
+        if 0 < self._lane.expected < wanted and seconds > 0:
+            await self._idly(self._lane.expecting(wanted, seconds))
+
+    def _ran(self, batch: Batch, seconds: float) -> None:
+        self._seconds += _SMOOTHING * (seconds - self._seconds)
+        first, each = batch.jobs[0], seconds / len(batch.jobs)
+        if first.batch:
+            there = len(batch.jobs) + self._lane.expected
+            full = self._rows.get(first.model, 1)
+            self._last = Last(full, there, time.monotonic() + COMPANY * seconds)
+        elif first.model == SCRIPT:
+            self._last = Last()
+        else:
+            pace = each + (1 - _SMOOTHING) * (self._paces.get(first.model, each) - each)
+            self._paces[first.model] = pace
+            self._last = Last(turns({first.model: pace}, math.inf).get(first.model, 1))
+
     def _worth_leasing_ahead(self) -> bool:
         return (
-            self._lane.expected > 0
+            self._lane.expected >= self._last.full
             and not self._lane.idle
             and not self._held
             and not self._leases

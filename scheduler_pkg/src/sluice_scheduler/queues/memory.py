@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 
 from sluice_scheduler import policy
-from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
+from sluice_scheduler.batching import ALONE, LOOKAHEAD, Room, Waiting
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
 from sluice_scheduler.job import (
     Change,
@@ -50,7 +50,7 @@ class MemoryQueue:
         *,
         now: float,
         seconds: float,
-        room: Mapping[str, int] | None = None,
+        room: Room = ALONE,
         lowest: int = policy.LOWEST,
     ) -> tuple[Job, ...]:
         """Give the lane's next job and those that run with it."""
@@ -58,9 +58,8 @@ class MemoryQueue:
         ranked = list(islice(self._shelf.waiting(lane, lowest=lowest), LOOKAHEAD))
         if not ranked:
             return ()
-        described = [Waiting(job.batch, job.rows, job.attempts) for job in ranked]
-        chosen = together(described, room_of(room, ranked[0].model))
-        return tuple(self._start(ranked[place], now, seconds) for place in chosen)
+        described = [Waiting(job.model, job.batch, job.rows, job.attempts) for job in ranked]
+        return tuple(self._start(ranked[place], now, seconds) for place in room.chosen(described))
 
     def _start(self, job: Job, now: float, seconds: float) -> Job:
         self._starts += 1

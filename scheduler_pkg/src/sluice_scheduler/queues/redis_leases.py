@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sluice_scheduler import policy
-from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
+from sluice_scheduler.batching import ALONE, Room, Waiting
 from sluice_scheduler.errors import BlobError, LeaseLostError, QueueError, UnknownTaskError
 from sluice_scheduler.job import Event, Job, Provenance, State, as_text, next_state
 from sluice_scheduler.queues.blobs import Kept
@@ -43,7 +43,7 @@ class RedisLeases(RedisView):
         *,
         now: float,
         seconds: float,
-        room: Mapping[str, int] | None = None,
+        room: Room = ALONE,
         lowest: int = policy.LOWEST,
     ) -> tuple[Job, ...]:
         """Give the lane's next job and those that run with it."""
@@ -62,7 +62,7 @@ class RedisLeases(RedisView):
             return None
 
     async def _start(
-        self, lane: str, now: float, until: float, room: Mapping[str, int] | None, lowest: int
+        self, lane: str, now: float, until: float, room: Room, lowest: int
     ) -> list[tuple[Job, Kept]]:
         async with self._leasing[lane]:
             name = self._unanswered.setdefault(lane, secrets.token_hex(8))
@@ -79,17 +79,18 @@ class RedisLeases(RedisView):
         pairs = (kept_of(*kept) or b"" for kept in answer[1:])
         return list(zip(to_jobs(answer[0]), pairs, strict=True))
 
-    async def _chosen(self, lane: str, room: Mapping[str, int] | None, lowest: int) -> list[str]:
+    async def _chosen(self, lane: str, room: Room, lowest: int) -> list[str]:
         """Choose the jobs to lease: how many names the lane must begin with, those, and places among them from 1."""
-        if max((room or {}).values(), default=0) <= 1:
+        if room.look <= 1:
             return ["0"]  # whichever is first goes alone
-        found = json.loads(await self._server.run("window", lane, str(lowest), str(LOOKAHEAD)))
+        found = json.loads(await self._server.run("window", lane, str(lowest), str(room.look)))
         if not found:
             return ["0"]
         waiting = [
-            Waiting(batch or "", int(rows or 1), int(attempts)) for _, _, batch, rows, attempts in found
+            Waiting(model, batch or "", int(rows or 1), int(attempts))
+            for _, model, batch, rows, attempts in found
         ]
-        chosen = together(waiting, room_of(room, found[0][1]))
+        chosen = room.chosen(waiting)
         names = [name for name, *_ in found[: chosen[-1] + 1]]
         return [str(len(names)), *names, *(str(place + 1) for place in chosen)]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from sluice import statements
 from sluice.digest import Digest
-from sluice_scheduler.batching import LOOKAHEAD, Waiting, room_of, together
+from sluice_scheduler.batching import LOOKAHEAD, Room, Waiting
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
 from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, as_text, next_state
 from sluice_scheduler.queues.blobs import Kept
@@ -55,32 +55,35 @@ def find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
     return row["seq"], to_job(row)
 
 
-def chosen(db: sqlite3.Connection, lane: str, lowest: int, room: Mapping[str, int] | None) -> list[int]:
-    """Choose a lane's next job and what runs with it; looks no further where nothing can."""
-    values = {"lane": lane, "lowest": lowest, "most": 1}
-    first = db.execute(SQL["ahead"], values).fetchone()
-    if first is None:
+def chosen(db: sqlite3.Connection, lane: str, lowest: int, room: Room) -> list[int]:
+    """Choose a lane's next job and what is leased with it; looks no further where nothing can be."""
+    values = {"lane": lane, "lowest": lowest, "most": room.most}
+    ahead = db.execute(SQL["ahead"], values).fetchall()
+    if not ahead:
         return []
-    rows = room_of(room, first["model"])
-    if not first["batch"] or first["rows"] >= rows:
-        return [first["seq"]]
-    ahead = db.execute(SQL["ahead"], {**values, "most": LOOKAHEAD}).fetchall()
-    described = [Waiting(row["batch"], row["rows"], row["attempts"]) for row in ahead]
-    return [ahead[place]["seq"] for place in together(described, rows)]
+    if room.crowded(_waiting(ahead[0])):
+        ahead = db.execute(SQL["ahead"], {**values, "most": LOOKAHEAD}).fetchall()
+    return [ahead[place]["seq"] for place in room.chosen([_waiting(row) for row in ahead])]
 
 
-def start(db: sqlite3.Connection, seq: int, now: float, seconds: float) -> tuple[Job, Kept]:
-    """Lease a queued job; its inputs come with it, in it where they are no blob."""
-    values = {
-        "seq": seq,
-        "state": next_state(State.QUEUED, Event.LEASE),
-        "start_order": db.execute(SQL["count_start"]).fetchone()["value"],
-        "now": now,
-        "until": now + seconds,
-    }
-    started = db.execute(SQL["start"], values).fetchone()
-    kept = tensors_of(db, "input", seq)
-    return to_job(started, kept if isinstance(kept, bytes) else None), kept
+def _waiting(row: sqlite3.Row) -> Waiting:
+    return Waiting(row["model"], row["batch"], row["rows"], row["attempts"])
+
+
+def started(
+    db: sqlite3.Connection, seqs: Sequence[int], now: float, seconds: float
+) -> list[tuple[Job, Kept]]:
+    """Lease queued jobs; the inputs of each come with it, in it where they are no blob."""
+    if not seqs:
+        return []
+    last = db.execute(SQL["count_starts"], {"starts": len(seqs)}).fetchone()["value"]
+    values = {"state": next_state(State.QUEUED, Event.LEASE), "now": now, "until": now + seconds}
+    jobs = []
+    for order, seq in enumerate(seqs, last - len(seqs) + 1):
+        row = db.execute(SQL["start"], {**values, "seq": seq, "start_order": order}).fetchone()
+        kept = tensors_of(db, "input", seq)
+        jobs.append((to_job(row, kept if isinstance(kept, bytes) else None), kept))
+    return jobs
 
 
 def held(job: Job, attempt: int) -> None:

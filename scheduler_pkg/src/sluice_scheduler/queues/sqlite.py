@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from sluice.digest import Digest
 from sluice_scheduler import policy
+from sluice_scheduler.batching import ALONE, Room
 from sluice_scheduler.errors import BlobError, QueueError
 from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state, retried
 from sluice_scheduler.queue import Filter, Standing
@@ -19,7 +20,7 @@ from sluice_scheduler.queues import reading, rows
 from sluice_scheduler.queues.blobs import Blobs, Kept
 from sluice_scheduler.queues.connection import Connection
 from sluice_scheduler.queues.memory import lost_error
-from sluice_scheduler.queues.rows import SQL, chosen, end, find, held, start, tensors_of, to_job
+from sluice_scheduler.queues.rows import SQL, chosen, end, find, held, started, tensors_of, to_job
 from sluice_scheduler.queues.schema import connect
 
 BLOBS: Final = "blobs"  # the folder beside the file
@@ -67,17 +68,17 @@ class SqliteQueue:
         *,
         now: float,
         seconds: float,
-        room: Mapping[str, int] | None = None,
+        room: Room = ALONE,
         lowest: int = policy.LOWEST,
     ) -> tuple[Job, ...]:
         """Give the lane's next job and those that run with it."""
 
         def operation(db: sqlite3.Connection) -> list[tuple[Job, Kept]]:
-            return [start(db, seq, now, seconds) for seq in chosen(db, lane, lowest, room)]
+            return started(db, chosen(db, lane, lowest, room), now, seconds)
 
         # A lease that a power cut undoes is a job that waits again: nothing is lost without an fsync here.
-        while started := await self._writer.at_once(operation, lasting=False):
-            jobs = [await self._loaded(job, inputs, now) for job, inputs in started]
+        while given := await self._writer.at_once(operation, lasting=False):
+            jobs = [await self._loaded(job, inputs, now) for job, inputs in given]
             if whole := tuple(job for job in jobs if job is not None):
                 return whole
         return ()

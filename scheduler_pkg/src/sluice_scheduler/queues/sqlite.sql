@@ -134,8 +134,8 @@ WHERE state = 'queued' AND lane = :lane AND priority IN (1, 2, 3, 4, 5, 6, 7, 8,
 AND (rank, seq) < (:rank, :seq)
 GROUP BY priority;
 
--- name: count_start
-UPDATE counter SET value = value + 1 WHERE name = 'start_order' RETURNING value;
+-- name: count_starts
+UPDATE counter SET value = value + :starts WHERE name = 'start_order' RETURNING value;
 
 -- name: start
 UPDATE task
