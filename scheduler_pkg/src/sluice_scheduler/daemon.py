@@ -20,7 +20,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sluice import atomic
 from sluice.errors import SluiceError
@@ -33,7 +33,11 @@ from sluice_scheduler.loops import Loop
 from sluice_scheduler.notify import Notifier
 from sluice_scheduler.queues.opening import open_queue
 from sluice_scheduler.service import Service
+from sluice_scheduler.settings import Settings
 from sluice_scheduler.vigil import keep_vigil
+
+if TYPE_CHECKING:
+    from sluice_scheduler.api.rpc.server import RpcServer
 
 log: Final = logging.getLogger(__name__)
 
@@ -70,6 +74,7 @@ class Daemon:
         """
         state = self._settings.state
         with _state_folder(state), listen(self._settings.host, self._settings.port) as sock:
+            rpc = _rpc_server(self._settings)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._signalled)
             queue = await open_queue(self._settings)
@@ -77,8 +82,10 @@ class Daemon:
                 service = Service(self._settings, queue, self._source.load, self._notifier)
                 published = await self._unless_stopped(service.fetch_locks())
                 if published is not None:
-                    await self._serve(service, published, sock)
+                    await self._serve(service, published, sock, rpc)
             finally:
+                if rpc:
+                    await rpc.stop()
                 await queue.close()
                 runfile.remove(state)
 
@@ -93,10 +100,15 @@ class Daemon:
         working.cancel()
         return None
 
-    async def _serve(self, service: Service, published: list[PublishedLock], sock: socket.socket) -> None:
+    async def _serve(
+        self, service: Service, published: list[PublishedLock], sock: socket.socket, rpc: RpcServer | None
+    ) -> None:
         await service.recover()
         server = Server(service.app)
         serving = asyncio.create_task(server.serve(sockets=[sock]))
+        if rpc:
+            await service.answer_rpc(rpc)
+            log.info("listening at %s for gRPC", rpc.address)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up, service)
         vigil = Loop("the vigil", partial(keep_vigil, self._notifier, service.status))
         service.loops.add(vigil)
@@ -161,6 +173,19 @@ async def _reload(service: Service) -> None:
         await service.reload()
     except SluiceError as error:
         log.error("reload: %s", error)  # noqa: TRY400 - the line says it all
+
+
+def _rpc_server(settings: Settings) -> RpcServer | None:
+    """Take gRPC's address where there is to be one; only then are its libraries loaded."""
+    if settings.grpc_port is None:
+        return None
+    try:
+        from sluice_scheduler.api.rpc.server import RpcServer  # noqa: PLC0415 - they are large
+    except ImportError as error:
+        raise DaemonError(
+            f"--grpc-port needs the packages grpcio and protobuf beside sluice-scheduler: {error}"
+        ) from None
+    return RpcServer.bind(settings.host, settings.grpc_port, settings.max_request_bytes)
 
 
 @contextlib.contextmanager

@@ -6,13 +6,19 @@ A model comes and goes with its environment. What was unloaded stays so until it
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from sluice_scheduler.candidate import CHANNEL, Candidate
 from sluice_scheduler.channel import PublishedLock
 from sluice_scheduler.dispatcher import Dispatcher
-from sluice_scheduler.errors import NotReadyError, OrderError, RequestError, UnknownModelError
+from sluice_scheduler.errors import (
+    NotReadyError,
+    OrderError,
+    RequestError,
+    UnknownModelError,
+    UnsupportedError,
+)
 from sluice_scheduler.fleet import Fleet, Member
 from sluice_scheduler.lifecycle import Phase
 from sluice_scheduler.rollout import Rollouts
@@ -20,6 +26,9 @@ from sluice_scheduler.succession import UNLOADED
 from sluice_scheduler.versions import Outcome
 
 log: Final = logging.getLogger(__name__)
+
+LOADING: Final = frozenset[str]()  # the parameters that a load may be given
+UNLOADING: Final = frozenset({"unload_dependents"})  # and an unload; an environment goes as a whole anyway
 
 
 class Repository:
@@ -110,3 +119,17 @@ class Repository:
                 f"model {model!r} is in several environments; name one as environment: {names}"
             )
         return found[0]
+
+
+def check_parameters(given: Iterable[str], known: frozenset[str]) -> None:
+    """Look at what a load or unload was given, of which nothing changes it.
+
+    Raises:
+        UnsupportedError: it is something else.
+
+    """
+    if unknown := sorted(set(given) - known):
+        raise UnsupportedError(
+            f"parameter {unknown[0][:40]!r} is not taken: a model is what its package says, and its package is "
+            "what the environment's lock names"
+        )

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sluice.errors import SluiceError
 from sluice_scheduler import background
@@ -41,6 +41,9 @@ from sluice_scheduler.reload import Apply, Change, Reloader
 from sluice_scheduler.retention import Retention
 from sluice_scheduler.settings import Settings
 from sluice_scheduler.steward import Limits, Steward
+
+if TYPE_CHECKING:
+    from sluice_scheduler.api.rpc.server import RpcServer
 
 log: Final = logging.getLogger(__name__)
 
@@ -140,6 +143,18 @@ class Service:
         )
         for name in settings.env:
             self._add_loops(name)
+
+    async def answer_rpc(self, server: RpcServer) -> None:
+        """Have gRPC answered too."""
+        await server.serve(
+            fleet=self.fleet,
+            dispatcher=self.dispatcher,
+            intake=self.intake,
+            repository=self.deploying.repository,
+            entrance=self.entrance,
+            requests=self.requests,
+            max_request_bytes=lambda: self.settings.max_request_bytes,
+        )
 
     async def fetch_locks(self) -> list[PublishedLock]:
         """Ask the channel for the lock of every environment that has never been served.

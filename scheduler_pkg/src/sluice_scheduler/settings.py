@@ -86,6 +86,15 @@ class Settings:
     )
     host: str = setting(DEFAULT_HOST, help="Address to listen at.")
     port: int = setting(DEFAULT_PORT, help="Port to listen at; 0 takes a free one.", least=0, most=65535)
+    grpc_port: int | None = setting(
+        None,
+        help="Port at which the Open Inference Protocol is spoken over gRPC too; 0 takes a free one. Needs the "
+        "packages grpcio and protobuf.",
+        absent="no gRPC",
+        example=8721,
+        least=0,
+        most=65535,
+    )
     open: bool = setting(
         False, help="Let everybody who reaches the address do everything, where there are no API keys."
     )

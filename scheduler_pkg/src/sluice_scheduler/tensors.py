@@ -12,7 +12,7 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from sluice.digest import Digest
 from sluice_scheduler.elements import ITEM_BYTES, ElementError, pack, unpack
@@ -137,10 +137,20 @@ def parse(document: object, read: Callable[[object], Tensor] = Tensor.from_json)
     """
     if not isinstance(document, list):
         raise InputError(f"inputs is a list of tensors, not {kind(document)}")
-    if len(document) > MAX_TENSORS:
-        raise InputError(f"inputs has {len(document)} tensors; at most {MAX_TENSORS} are taken")
+    return collect(document, read)
+
+
+def collect(listed: Sequence[Any], read: Callable[[Any], Tensor]) -> tuple[Tensor, ...]:
+    """Read the inputs of a request; `read` makes a tensor of each item.
+
+    Raises:
+        InputError: there are too many, or two of one name.
+
+    """
+    if len(listed) > MAX_TENSORS:
+        raise InputError(f"inputs has {len(listed)} tensors; at most {MAX_TENSORS} are taken")
     tensors: dict[str, Tensor] = {}
-    for item in document:
+    for item in listed:
         tensor = read(item)
         if tensor.name in tensors:
             raise InputError(f"tensor {tensor.name!r} is given twice")

@@ -29,7 +29,7 @@ async def receive(scope: Scope, receiving: Receive, limit: int) -> bytes:
     """
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value[:20]) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -39,7 +39,7 @@ async def receive(scope: Scope, receiving: Receive, limit: int) -> bytes:
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not message.get("more_body"):
             break
         parts.append(part)
@@ -49,7 +49,8 @@ async def receive(scope: Scope, receiving: Receive, limit: int) -> bytes:
     return b"".join(parts) if size <= SMALL else await asyncio.to_thread(b"".join, parts)
 
 
-def _too_large(limit: int) -> TooLargeError:
+def too_large(limit: int) -> TooLargeError:
+    """Say that a request is larger than so many bytes."""
     return TooLargeError(
         f"the request is larger than {limit} bytes, the most this scheduler takes (--max-request-bytes)"
     )

@@ -13,13 +13,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from sluice_scheduler import protocol
-from sluice_scheduler.api import bodies
+from sluice_scheduler.api import bodies, standing
 from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.document import read_object
-from sluice_scheduler.errors import RequestError, UnknownModelError, UnsupportedError
+from sluice_scheduler.errors import RequestError, UnknownModelError
 from sluice_scheduler.fleet import Fleet
-from sluice_scheduler.repository import Repository
+from sluice_scheduler.repository import LOADING, UNLOADING, Repository, check_parameters
 
 MAX_INDEX_BYTES: Final = 4096  # of the body that asks for the repository's index
 
@@ -52,7 +52,7 @@ def _server(router: APIRouter, fleet: Fleet, dispatcher: Dispatcher) -> None:
     @router.get("/health/ready")
     async def ready() -> JSONResponse:
         """Say whether every model can answer: 200 or 503."""
-        up = fleet.ready and not dispatcher.draining
+        up = standing.ready(fleet, dispatcher)
         return JSONResponse({"ready": up}, 200 if up else 503)
 
 
@@ -70,7 +70,7 @@ def _repository(router: APIRouter, fleet: Fleet, repository: Repository) -> None
     @router.post("/repository/models/{model}/load")
     async def load(model: str, request: Request, environment: Annotated[str | None, Query()] = None) -> None:
         """Bring a model's environment up; where it is up, deploy what the channel has that is newer."""
-        await _parameters(request, ())
+        await _parameters(request, LOADING)
         await _known(repository.load(model, environment))
 
     @router.post("/repository/models/{model}/unload")
@@ -78,7 +78,7 @@ def _repository(router: APIRouter, fleet: Fleet, repository: Repository) -> None
         model: str, request: Request, environment: Annotated[str | None, Query()] = None
     ) -> None:
         """Finish the work of a model's environment and end its processes."""
-        await _parameters(request, ("unload_dependents",))
+        await _parameters(request, UNLOADING)
         await _known(repository.unload(model, environment))
 
 
@@ -106,9 +106,11 @@ def _models(router: APIRouter, fleet: Fleet, dispatcher: Dispatcher) -> None:
         model: str, version: str | None = None, environment: Environment = None
     ) -> JSONResponse:
         """Say whether a model can answer: 200 or 503."""
-        deployment, served = _find(fleet, model, version, environment)
-        up = fleet.members[deployment.environment].up and not dispatcher.draining
-        return JSONResponse({"name": served.name, "ready": up}, 200 if up else 503)
+        try:
+            up = standing.model_ready(fleet, dispatcher, model, version, environment)
+        except UnknownModelError as error:
+            raise HTTPException(404, str(error)) from None
+        return JSONResponse({"name": model, "ready": up}, 200 if up else 503)
 
     @router.get("/models/{model}")
     @router.get("/models/{model}/versions/{version}")
@@ -138,14 +140,10 @@ async def _known(work: Awaitable[None]) -> None:
         raise HTTPException(404, str(error)) from None
 
 
-async def _parameters(request: Request, known: tuple[str, ...]) -> None:
+async def _parameters(request: Request, known: frozenset[str]) -> None:
     """Look at what a load or unload may be given, which is nothing that changes it."""
     body = await bodies.read(request, MAX_INDEX_BYTES)
     parameters = read_object(body, "parameters").get("parameters", {}) if body.strip() else {}
     if not isinstance(parameters, dict):
         raise RequestError("parameters is an object")
-    if unknown := sorted(parameters.keys() - set(known)):
-        raise UnsupportedError(
-            f"parameter {unknown[0][:40]!r} is not taken: a model is what its package says, and its package is "
-            "what the environment's lock names"
-        )
+    check_parameters(parameters, known)

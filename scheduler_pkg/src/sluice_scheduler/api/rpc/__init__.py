@@ -1,0 +1,1 @@
+"""The Open Inference Protocol over gRPC. Imported only where it is served: it needs grpcio and protobuf."""
