@@ -91,7 +91,7 @@ class Supervisor:
     def answered(self):
         pass
 
-    def ended(self, instance, cause=None):
+    def ended(self, _instance, cause=None):
         self.causes.append(cause)
 
 

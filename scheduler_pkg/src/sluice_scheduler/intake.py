@@ -184,7 +184,7 @@ class Intake:
             if timeout is not None:
                 left = new.enqueued_at + timeout - self._now()
                 done, _ = await asyncio.wait((ended,), timeout=max(0.0, min(left, timeout)))
-                if not done and await self._drop(new.id):
+                if not done and await self._drop(new.id, "ended: it did not start within its timeout"):
                     self._dispatcher.statistics.of(new.lane, new.model).fail.add(timeout)
                     raise ExpiredError(
                         f"timeout: the task did not start within {round(timeout * 1e6)} microseconds"
@@ -192,19 +192,16 @@ class Intake:
             ending = await ended
             if ending is not None:
                 return ending
-            if await self._drop(new.id):
+            if await self._drop(new.id, "ended: the scheduler stopped before it started"):
                 raise DrainingError
             return Ending(await self._queue.get(new.id))
 
-    async def _drop(self, task: str) -> bool:
+    async def _drop(self, task: str, reason: str) -> bool:
         """Cancel a task that nobody waits for any more, unless it runs or has ended; says whether it was dropped."""
-        if (await self._queue.get(task)).state is not State.QUEUED:
-            return False
         try:
-            await self._dispatcher.cancel(task)
-        except TransitionError:  # it ended meanwhile
+            return (await self._dispatcher.cancel(task, reason)).error == reason  # else somebody else did it
+        except TransitionError:
             return False
-        return True
 
     async def _reading(self, size: int, read: Callable[[], T]) -> T:
         """Read a request in the event loop if it is small, in a thread otherwise."""

@@ -18,7 +18,7 @@ from sluice_scheduler.batching import Bucket
 from sluice_scheduler.breaker import Cause
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.ending import Ending, Followers
-from sluice_scheduler.errors import LeaseLostError, SchedulerError, WorkerError
+from sluice_scheduler.errors import LeaseLostError, SchedulerError, UnknownTaskError, WorkerError
 from sluice_scheduler.gate import Gate
 from sluice_scheduler.instance import Answer, Instance
 from sluice_scheduler.job import SCRIPT, Job, State
@@ -136,15 +136,11 @@ class Runner:
 
         """
         try:
-            failed: Exception | None = None
-            endings = [self._settle(outcome, deployment) for outcome in outcomes]
-            for ended in await asyncio.gather(*endings, return_exceptions=True):
-                if isinstance(ended, Ending):
-                    self.settled(ended)
-                elif isinstance(ended, LeaseLostError):
-                    pass  # cancelled meanwhile: nobody wants the answer
-                elif isinstance(ended, Exception):
-                    failed = ended
+            endings = [self._settled(outcome, deployment) for outcome in outcomes]
+            if len(endings) == 1:  # a task of its own would cost more than it does
+                failed = await endings[0]
+            else:
+                failed = next(filter(None, await asyncio.gather(*endings)), None)
             if failed:
                 raise failed
         finally:
@@ -209,6 +205,17 @@ class Runner:
 
     def _statistics_of(self, job: Job) -> ModelStatistics:
         return self.statistics.of(job.lane, job.model)
+
+    async def _settled(self, outcome: Outcome, deployment: Deployment) -> Exception | None:
+        """End one task and tell who waits for it; returns what kept it from being ended."""
+        try:
+            self.settled(await self._settle(outcome, deployment))
+        except (LeaseLostError, UnknownTaskError):
+            # Nobody wants the answer: it was cancelled. Or its lease was undone, and it waits.
+            self._requeued(outcome.job.lane)
+        except Exception as error:  # noqa: BLE001 - raised once all have been ended
+            return error
+        return None
 
     async def _settle(self, outcome: Outcome, deployment: Deployment) -> Ending:
         job, answer = outcome.job, outcome.answer

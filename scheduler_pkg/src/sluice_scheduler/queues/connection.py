@@ -1,4 +1,4 @@
-"""A SQLite connection that commits at once what is small, and a thread that waits for the disk and does the rest.
+"""A SQLite connection that does at once what is small, and a thread that waits for the disk and does the rest.
 
 A commit writes to the write-ahead log without an fsync (`synchronous = NORMAL`); whatever must last is answered after
 an fsync of that log, one for all that wait, while others commit. https://www.sqlite.org/wal.html
@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 from sluice_scheduler.errors import QueueError, SchedulerError
 
 MAX_BATCH: Final = 64  # operations in one transaction
-CHECKPOINT: Final = 256  # commits after which the log is folded into the file
+CHECKPOINT: Final = 256  # operations after which the log is folded into the file
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -32,6 +32,7 @@ class _Asked:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     lasting: bool
+    undoable: bool = False  # it was answered before it was committed, and is not tried again
     result: Any = None
     error: BaseException | None = None
 
@@ -48,7 +49,8 @@ class Connection:
         """Open the connection in the thread; whatever `connect` raises is raised here."""
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._using = threading.Lock()  # the connection
-        self._commits = 0  # since the log was folded
+        self._turn: list[_Asked] = []  # what is in the transaction of this turn of the event loop
+        self._done = 0  # operations since the log was folded
         self._log: int | None = None  # the log's descriptor
         opened: Future[sqlite3.Connection] = Future()
         self._thread = threading.Thread(
@@ -69,22 +71,36 @@ class Connection:
         return result
 
     async def at_once(self, operation: Operation[T], *, lasting: bool = True) -> T:
-        """Do as `run` does, here and now if the connection is free: for what takes less than a change of threads."""
+        """Do as `run` does, here and now if the connection is free: for what takes less than a change of threads.
+
+        All that one turn of the event loop asks for shares a transaction.
+        """
         asked = self._new(operation, lasting=lasting)
-        if self._using.acquire(blocking=False):
-            try:
-                self._commit([asked])
-            finally:
-                self._using.release()
-            if asked.error is not None:
-                raise asked.error
-            if not lasting:
-                done: T = asked.result
-                return done
-            asked.operation = None
-        self._asked.put(asked)
+        if not self._take_part(asked):
+            self._asked.put(asked)
         result: T = await asked.future
         return result
+
+    async def undoable(self, operation: Operation[T]) -> T:
+        """Do as `at_once` does without waiting for the commit, which is a moment away.
+
+        What it did is undone should that fail, and nobody is told.
+        """
+        asked = self._new(operation, lasting=False)
+        asked.undoable = True
+        if self._take_part(asked):
+            if asked.error is not None:
+                raise asked.error
+        else:
+            self._asked.put(asked)
+            await asked.future
+        result: T = asked.result
+        return result
+
+    async def committed(self) -> None:
+        """Wait until other connections see all that was answered."""
+        if self._turn:
+            await self.at_once(lambda _: None, lasting=False)
 
     async def close(self) -> None:
         """Finish what was asked and close the connection."""
@@ -96,6 +112,44 @@ class Connection:
             raise QueueError("the queue is closed")
         loop = asyncio.get_running_loop()
         return _Asked(operation, loop, loop.create_future(), lasting)
+
+    def _take_part(self, asked: _Asked) -> bool:
+        """Run an operation in the transaction of this turn of the event loop, if the connection is free."""
+        if not self._turn:
+            if not self._using.acquire(blocking=False):
+                return False
+            try:
+                self._connection.execute("BEGIN")
+            except sqlite3.Error:  # the thread will say why
+                self._using.release()
+                return False
+            # Once more through the loop: what this turn sets off takes part, and is not held up by the commit.
+            asked.loop.call_soon(asked.loop.call_soon, self._end_turn)
+        self._turn.append(asked)
+        try:
+            assert asked.operation is not None
+            asked.result = asked.operation(self._connection)
+        except SchedulerError as error:
+            asked.error = error
+        except Exception as error:  # noqa: BLE001 - told to whoever asked
+            asked.error = error
+            self._end_turn()
+        return True
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, []
+        if not turn:
+            return  # it ended early
+        try:
+            broken = [asked for asked in turn if not isinstance(asked.error, SchedulerError | None)]
+            self._close_transaction(turn, broken[0].error if broken else None)
+        finally:
+            self._using.release()
+        for asked in turn:
+            if asked.lasting and asked.error is None:
+                asked.operation = None
+                self._asked.put(asked)
+        _resolve([asked for asked in turn if not (asked.operation is None or asked.undoable)])
 
     def _work(self, connect: Callable[[], sqlite3.Connection], opened: Future[sqlite3.Connection]) -> None:
         try:
@@ -116,7 +170,7 @@ class Connection:
             # Who was promised no disk does not wait for it.
             _deliver(one for one in batch if not one.lasting)
             self._sync([one for one in batch if one.lasting])
-            if self._commits >= CHECKPOINT:
+            if self._done >= CHECKPOINT:
                 self._fold(connection)
         with self._using:
             connection.close()
@@ -137,24 +191,35 @@ class Connection:
         return batch, True
 
     def _commit(self, batch: list[_Asked]) -> None:
-        connection = self._connection
+        failed: Exception | None = None
         try:
-            connection.execute("BEGIN")
+            self._connection.execute("BEGIN")
             for asked in batch:
                 try:
                     assert asked.operation is not None
-                    asked.result = asked.operation(connection)
+                    asked.result = asked.operation(self._connection)
                 except SchedulerError as error:
                     asked.error = error
-            connection.execute("COMMIT")
-            self._commits += 1
         except Exception as error:  # noqa: BLE001 - told to whoever asked
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            if len(batch) == 1:
-                batch[0].error = _unchanged(error)
+            failed = error
+        self._close_transaction(batch, failed)
+
+    def _close_transaction(self, batch: list[_Asked], failed: BaseException | None) -> None:
+        """Commit what a batch did; where that fails each is tried again by itself, or is told so if it was alone."""
+        if failed is None:
+            try:
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                failed = error
+            else:
+                self._done += len(batch)
                 return
-            for asked in batch:
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("ROLLBACK")
+        for asked in batch:
+            if len(batch) == 1 or asked.undoable:
+                asked.error = _unchanged(failed)
+            else:
                 asked.error = None
                 self._commit([asked])
 
@@ -177,10 +242,10 @@ class Connection:
     def _fold(self, connection: sqlite3.Connection) -> None:
         with self._using, contextlib.suppress(sqlite3.Error):  # a full disk: the log goes on growing
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._commits = 0
+            self._done = 0
 
 
-def _unchanged(error: Exception) -> QueueError:
+def _unchanged(error: BaseException) -> QueueError:
     return QueueError(f"the queue was not changed ({error}); look at the state folder's disk")
 
 

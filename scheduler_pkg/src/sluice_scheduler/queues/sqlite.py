@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from sluice.digest import Digest
 from sluice_scheduler import policy
@@ -18,10 +18,12 @@ from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submissi
 from sluice_scheduler.queue import Filter, Standing
 from sluice_scheduler.queues import reading, rows
 from sluice_scheduler.queues.blobs import Blobs, Kept
-from sluice_scheduler.queues.connection import Connection
+from sluice_scheduler.queues.connection import Connection, Operation
 from sluice_scheduler.queues.memory import lost_error
 from sluice_scheduler.queues.rows import SQL, chosen, end, find, held, started, tensors_of, to_job
 from sluice_scheduler.queues.schema import connect
+
+T = TypeVar("T")
 
 BLOBS: Final = "blobs"  # the folder beside the file
 
@@ -76,8 +78,8 @@ class SqliteQueue:
         def operation(db: sqlite3.Connection) -> list[tuple[Job, Kept]]:
             return started(db, chosen(db, lane, lowest, room), now, seconds)
 
-        # A lease that a power cut undoes is a job that waits again: nothing is lost without an fsync here.
-        while given := await self._writer.at_once(operation, lasting=False):
+        # A lease that is undone is a job that waits again.
+        while given := await self._writer.undoable(operation):
             jobs = [await self._loaded(job, inputs, now) for job, inputs in given]
             if whole := tuple(job for job in jobs if job is not None):
                 return whole
@@ -215,17 +217,15 @@ class SqliteQueue:
 
     async def changes(self, job_id: str) -> tuple[Change, ...]:
         """Give what was recorded of a job."""
-        return await self._reader.run(lambda db: reading.changes(db, job_id), lasting=False)
+        return await self._look(lambda db: reading.changes(db, job_id))
 
     async def standing(self, job_id: str) -> Standing | None:
         """Say what a job has before it."""
-        return await self._reader.run(lambda db: reading.standing(db, job_id), lasting=False)
+        return await self._look(lambda db: reading.standing(db, job_id))
 
     async def waiting(self, lane: str, *, limit: int, last: bool = False) -> tuple[Job, ...]:
         """Give a lane's first or last queued jobs."""
-        return await self._reader.run(
-            lambda db: reading.waiting(db, lane, limit=limit, last=last), lasting=False
-        )
+        return await self._look(lambda db: reading.waiting(db, lane, limit=limit, last=last))
 
     async def forget(self, *, ended_before: float, limit: int) -> int:
         """Remove jobs that ended before a time."""
@@ -250,11 +250,11 @@ class SqliteQueue:
             given = tensors_of(db, "input", seq) if inputs else None
             return job, given, tensors_of(db, "output", seq) if job.state is State.SUCCEEDED else None
 
-        job, *kept = await self._reader.run(operation, lasting=False)
+        job, *kept = await self._look(operation)
         try:
             given, made = [None if one is None else await self._blobs.load(one) for one in kept]
         except BlobError:
-            await self._reader.run(lambda db: find(db, job_id), lasting=False)  # it may be forgotten by now
+            await self._look(lambda db: find(db, job_id))  # it may be forgotten by now
             raise
         return replace(job, inputs=given, outputs=made)
 
@@ -265,23 +265,21 @@ class SqliteQueue:
             row = db.execute(SQL["receipt"], {"seq": find(db, job_id)[0]}).fetchone()
             return None if row is None else bytes(row["envelope"])
 
-        return await self._reader.run(operation, lasting=False)
+        return await self._look(operation)
 
     async def list(
         self, where: Filter | None = None, *, limit: int = 100, after: str | None = None
     ) -> tuple[Job, ...]:
         """List the jobs put last."""
-        return await self._reader.run(
-            lambda db: reading.listed(db, where or Filter(), limit=limit, after=after), lasting=False
-        )
+        return await self._look(lambda db: reading.listed(db, where or Filter(), limit=limit, after=after))
 
     async def counts(self) -> dict[tuple[str, State], int]:
         """Count jobs by lane and state."""
-        return await self._reader.run(reading.counts, lasting=False)
+        return await self._look(reading.counts)
 
     async def depths(self) -> dict[tuple[str, int], int]:
         """Count queued jobs by lane and priority."""
-        return await self._reader.run(reading.depths, lasting=False)
+        return await self._look(reading.depths)
 
     async def close(self) -> None:
         """Finish what was asked and close the file."""
@@ -289,10 +287,14 @@ class SqliteQueue:
         await self._writer.close()
         await self._reader.close()
 
+    async def _look(self, operation: Operation[T]) -> T:
+        await self._writer.committed()
+        return await self._reader.run(operation, lasting=False)
+
     async def _named(self, digests: Collection[Digest]) -> Collection[Digest]:
         values = {"digests": json.dumps([digest.hex for digest in digests])}
 
         def operation(db: sqlite3.Connection) -> set[Digest]:
             return {Digest(row["digest"]) for row in db.execute(SQL["named"], values)}
 
-        return await self._reader.run(operation, lasting=False)
+        return await self._look(operation)
