@@ -2,11 +2,9 @@
 
 import json
 import os
-import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import httpx
 from typer.testing import CliRunner
@@ -192,22 +190,6 @@ def test_a_channel_that_is_gone_does_not_matter_also_at_the_start(packed, store,
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert daemon.answer("x", model="turn")["outputs"][0]["data"] == ["one: x"]
-
-
-def test_killed_in_a_rollout_it_serves_the_old_or_the_new(follow, packed):
-    first = packed.publish("one")
-    with follow() as daemon:
-        second = packed.publish("two", remark="killed")
-        time.sleep(0.2)  # in the middle of it, more often than not
-        daemon.daemon.end(signal.SIGKILL)
-    with follow() as daemon:
-        one = daemon.environment()
-        assert one["lock"] in (first, second)
-        daemon.until(lambda one: one["lock"] == second)
-        assert daemon.tag() == "two"
-        assert daemon.http.get("/v1/versions/verify").json()["whole"]
-        with suppress(StopIteration):
-            assert next(one for one in daemon.versions() if one["outcome"] != "refused")["lock"] == second
 
 
 def test_the_command_line(follow, packed):
