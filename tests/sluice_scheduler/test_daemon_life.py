@@ -281,3 +281,16 @@ def test_a_signal_while_realising_ends_it_at_once_and_the_next_start_comes_up(ha
     with start() as daemon:
         daemon.wait_ready()
         assert daemon.answer("x")["state"] == "succeeded"
+
+
+def test_a_hang_up_before_it_answers_does_no_harm(start):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,  # a channel that never gives the lock
+        start("--channel", f"http://127.0.0.1:{silent.getsockname()[1]}") as daemon,
+    ):
+        silent.settimeout(30)
+        with silent.accept()[0]:
+            daemon.process.send_signal(signal.SIGHUP)
+            assert eventually(lambda: "reload: the scheduler is still coming up" in daemon.log())
+            assert daemon.process.poll() is None
+            assert daemon.end() == 0

@@ -61,6 +61,7 @@ class Daemon:
         self._source = source
         self._settings = source.load()
         self._notifier = notifier or Notifier({})
+        self._service: Service | None = None  # once it answers
         self._reloading: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
@@ -73,6 +74,8 @@ class Daemon:
 
         """
         state = self._settings.state
+        # First of all: where nobody hears it, a hang-up ends the process.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
         with _state_folder(state), listen(self._settings.host, self._settings.port) as sock:
             rpc = _rpc_server(self._settings)
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -109,7 +112,7 @@ class Daemon:
         if rpc:
             await service.answer_rpc(rpc)
             log.info("listening at %s for gRPC", rpc.address)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up, service)
+        self._service = service
         vigil = Loop("the vigil", partial(keep_vigil, self._notifier, service.status))
         service.loops.add(vigil)
         keeping = asyncio.create_task(service.loops.run())
@@ -163,9 +166,13 @@ class Daemon:
     def _signalled(self) -> None:
         (self._hurrying if self._stopping.is_set() else self._stopping).set()
 
-    def _hung_up(self, service: Service) -> None:
-        if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(_reload(service))
+    def _hung_up(self) -> None:
+        if self._service is None:
+            log.error(
+                "reload: the scheduler is still coming up; reload once it is ready. Nothing was changed"
+            )
+        elif self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(_reload(self._service))
 
 
 async def _reload(service: Service) -> None:
