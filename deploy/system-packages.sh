@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make sure that this machine can compile CPython: a C compiler, make, and the headers of the libraries that
-# the python package bundles. `system-packages.sh test`: that it has the server which the tests start themselves;
+# the python package bundles. `system-packages.sh test`: that it has what the tests start themselves;
 # `system-packages.sh bench`: what the benchmarks measure with and against.
 # Installs what is missing where it may; otherwise says what to run. Nothing missing: no network, no output.
 set -eu
@@ -25,7 +25,10 @@ crypt.h libcrypt-dev libxcrypt-devel
 '
 if [ "${1:-}" = test ]; then
   purpose='by the tests'
-  wanted='redis-server redis-server redis'
+  wanted='
+redis-server redis-server redis
+faketime faketime libfaketime
+'
 elif [ "${1:-}" = bench ]; then
   purpose='by the benchmarks'
   wanted='

@@ -398,11 +398,12 @@ def serving():
 
 @pytest.fixture
 def start(channel, prefixes, tmp_path):
-    """Start a daemon in a state folder of the test: `with start("--ageing", "60") as daemon`."""
+    """Start a daemon in a state folder of the test: `with start("--ageing", "60", VARIABLE="1") as daemon`."""
 
-    def make(*more, environments=(ENVIRONMENT,)):
+    def make(*more, environments=(ENVIRONMENT,), **variables):
         state = tmp_path / "state"
-        return running(command(channel, prefixes, state, *more, environments=environments), state)
+        arguments = command(channel, prefixes, state, *more, environments=environments)
+        return running(arguments, state, **variables)
 
     return make
 

@@ -18,6 +18,7 @@ from sluice_scheduler.api.measuring import Requests
 from sluice_scheduler.api_keys import ApiKeys
 from sluice_scheduler.breaker import Breaker
 from sluice_scheduler.channel import PublishedLock, fetch_lock
+from sluice_scheduler.clock import Clock
 from sluice_scheduler.demand import Bounds
 from sluice_scheduler.deploying import Deploying
 from sluice_scheduler.dispatcher import Dispatcher
@@ -78,6 +79,7 @@ class Service:
         self.notifier = notifier
         self._up = False  # whether what was served from the start has come up
         self._reloader = Reloader(settings, reread, self._prepare)
+        self.clock = Clock()
         self.happenings = Happenings()
         memory = Memory.new(settings.ageing)
         self.queue = observed(queue, self.happenings, memory.books)
@@ -100,6 +102,7 @@ class Service:
             task_seconds=settings.task_seconds,
             batch_wait=settings.batch_wait,
             gate=memory.throttle,
+            now=self.clock.now,
         )
         self.governor = Governor(
             Regime.parse(settings.policy),
@@ -108,10 +111,13 @@ class Service:
             self.dispatcher,
             self.fleet,
             ageing=settings.ageing,
+            now=self.clock.now,
         )
         self.deploying = Deploying(settings, self.fleet, self.dispatcher, self._fetch, realiser_for)
         self.rollouts = self.deploying.rollouts
-        self.intake = Intake(self.fleet, self.queue, self.dispatcher, door=self.governor.door)
+        self.intake = Intake(
+            self.fleet, self.queue, self.dispatcher, door=self.governor.door, now=self.clock.now
+        )
         self.app = create_app(
             fleet=self.fleet,
             queue=self.queue,
@@ -133,8 +139,9 @@ class Service:
         self.steward = Steward(self.fleet, self.queue, Limits.of(settings))
         self.deploying.succession.make_room = self.steward.make_room
         self.dispatcher.unattended = self.steward.notice
-        retention = Retention(self.queue, lambda: self.settings.result_seconds)
+        retention = Retention(self.queue, lambda: self.settings.result_seconds, now=self.clock.now)
         self.loops = Loops(
+            Loop("following the clock", self.clock.keep),
             Loop("housekeeping", self.dispatcher.keep_house),
             Loop("looking after processes", self.steward.keep),
             Loop("watching the machine", self.governor.watch),
@@ -246,7 +253,7 @@ class Service:
     async def recover(self) -> None:
         """Take back what a daemon that was killed had leased: no other can hold a lease of this queue."""
         await self.governor.restore()
-        for job in await self.queue.sweep(now=time.time(), abandoned=True):
+        for job in await self.queue.sweep(now=self.clock.now(), abandoned=True):
             log.warning("task %s was running when the last daemon ended; it is %s", job.id, job.state)
         counts = await self.queue.counts()
         for (lane, state), number in sorted(counts.items()):
