@@ -82,10 +82,21 @@ def publish(site: Site, channel: str, sha256: Digest, filename: str, limits: Lim
         known = site.catalogue.package(sha256)
         if known is not None and known.filename == filename and _has(site, channel, known):
             return _done(site, channel, None, (known,))
-        package = verify(site.blobs.path(sha256), filename, limits)
-        if package.sha256 != sha256:
-            raise PackageError(f"the file {sha256.short} is damaged on the server's disk; tell who runs it")
+        package = verified(site, sha256, filename, limits)
         return _change(site, channel, [Publish(package)], (package,))
+
+
+def verified(site: Site, sha256: Digest, filename: str, limits: Limits) -> Package:
+    """Check a kept file from end to end, and return what an index says of it. Nothing is shown without this.
+
+    Raises:
+        PackageError: the file is no package that may be published.
+
+    """
+    package = verify(site.blobs.path(sha256), filename, limits)
+    if package.sha256 != sha256:
+        raise PackageError(f"the file {sha256.short} is damaged on the server's disk; tell who runs it")
+    return package
 
 
 def yank(site: Site, channel: str, subdir: str, filename: str, reason: str) -> Done:

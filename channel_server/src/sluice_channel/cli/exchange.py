@@ -10,7 +10,7 @@ import typer
 from sluice.cli.console import out, print_json, progress
 from sluice.cli.options import Json
 from sluice_channel import notices as channel_notices
-from sluice_channel.errors import InstructionsError, NoticeError
+from sluice_channel.errors import ExchangeError, InstructionsError, NoticeError
 from sluice_channel.exchange import patching
 from sluice_channel.exchange.exporting import export_directory
 from sluice_channel.exchange.importing import import_directory
@@ -33,16 +33,22 @@ def import_(
 ) -> None:
     """Take the packages of a directory channel into a server's folder, which is made where there is none.
 
-    `patch_instructions.json` of a platform is applied. Doing it again adds what is new and removes nothing.
+    Every package is verified as one that is published. Those that are refused are named at the end, with
+    status 1, and the others are there. `patch_instructions.json` of a platform is applied. Doing it again
+    adds what is new and removes nothing.
 
     Example: sluice channel import /srv/sluice build/channel --channel main
     """
     with open_site(root, create=True) as site:
         done = import_directory(site, directory, channel, progress(json_output=json))
     if json:
-        print_json({"found": done.found, "added": done.added, "generation": done.generation})
+        fields = {"found": done.found, "added": done.added, "generation": done.generation}
+        print_json(fields | {"refused": list(done.refused)})
     else:
         out.print(f"{channel}  {done.found} packages found, {done.added} added  generation {done.generation}")
+    if done.refused:
+        listed = "".join(f"\n  {each}" for each in done.refused)
+        raise ExchangeError(f"{len(done.refused)} of {done.found} packages were refused:{listed}")
 
 
 def export(

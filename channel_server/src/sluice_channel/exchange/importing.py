@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sluice.digest import CHUNK
-from sluice.errors import SluiceError
-from sluice.package import EXTENSIONS, PackageId
+from sluice.digest import CHUNK, Digest
+from sluice.package import EXTENSIONS
 from sluice.progress import Progress, Silent
-from sluice_channel import facts
 from sluice_channel.entry import Package, Publish
-from sluice_channel.errors import ExchangeError, NoPackageError
+from sluice_channel.errors import ConflictError, ExchangeError, NoPackageError, PackageError
 from sluice_channel.exchange import patching
+from sluice_channel.publication import check_name
+from sluice_channel.publish import verified
 from sluice_channel.site import Site
 from sluice_channel.subdir import KNOWN
+from sluice_channel.verification import Limits
 
 _BATCH: Final = 2000  # packages in one generation
 
@@ -29,43 +30,51 @@ class Imported:
     found: int  # packages in the directory
     added: int
     generation: int  # the channel's newest, afterwards
+    refused: tuple[str, ...] = ()  # SUBDIR/FILENAME: why
 
 
 def import_directory(
     site: Site, directory: Path, channel: str, progress: Progress | None = None, *, private: bool = False
 ) -> Imported:
-    """Publish every package of a directory, and apply its `patch_instructions.json` files.
+    """Publish every package of a directory, verified as an upload is, and apply its `patch_instructions.json` files.
 
-    Doing it again adds what is new. Packages that the directory does not have any more stay.
+    What is no package that may be published, or has the name of another one in the channel, is refused, and
+    the others are published. Doing it again adds what is new. Packages that the directory does not have any
+    more stay.
 
     Raises:
-        ExchangeError: a file is no package; it is named, and what came before it is there.
-        ConflictError: the channel has other bytes under a file name.
+        ExchangeError: there is no such directory, or a file in it cannot be read.
 
     """
     paths = list(_packages(directory))
     site.catalogue.create(channel, private=private, now=site.now())
     added = 0
+    refused: list[str] = []
     # Held: a file that is not published yet must not be collected.
     with (
         site.blobs.holding(),
-        (progress or Silent()).step(f"import {directory}", total=len(paths)) as step,
+        (progress or Silent()).step(f"import {directory}", total=sum(map(_size, paths)), unit="B") as step,
     ):
         batch: list[Publish] = []
         for path in paths:
             step.describe(path.name)
-            package = _take(site, channel, path)
+            try:
+                package = _take(site, channel, path)
+            except (PackageError, ConflictError) as error:
+                reason = str(error).removeprefix(f"{path.name}: ")
+                refused.append(f"{path.parent.name}/{path.name}: {reason}")
+                package = None
             if package is not None:
                 batch.append(Publish(package))
             if len(batch) == _BATCH:
                 added += _publish(site, channel, batch)
                 batch = []
-            step.advance()
+            step.advance(_size(path))
         added += _publish(site, channel, batch)
     for subdir in sorted(KNOWN):
         if (instructions := directory / subdir / patching.FILENAME).is_file():
             patching.patch(site, channel, subdir, patching.read(instructions))
-    return Imported(len(paths), added, site.catalogue.channel(channel).generation)
+    return Imported(len(paths), added, site.catalogue.channel(channel).generation, tuple(refused))
 
 
 def _packages(directory: Path) -> Iterator[Path]:
@@ -80,32 +89,39 @@ def _packages(directory: Path) -> Iterator[Path]:
                 yield path
 
 
-def _take(site: Site, channel: str, path: Path) -> Package | None:
-    """Keep a package's file; None where the channel has the package already."""
-    subdir, filename = path.parent.name, path.name
+def _size(path: Path) -> int:
     try:
-        identifier = PackageId.parse(filename)
-        package = facts.read(path, filename, subdir)
-    except SluiceError as error:
-        raise ExchangeError(f"{subdir}/{filename}: {error}") from error
+        return path.stat().st_size
+    except OSError:
+        return 0  # reading it will say so
+
+
+def _take(site: Site, channel: str, path: Path) -> Package | None:
+    """Keep a package's file and verify it; None where the channel has the package already."""
+    subdir, filename = path.parent.name, path.name
+    check_name(filename)
+    try:
+        sha256 = Digest.of_file(path)
+        try:
+            known = site.catalogue.entry(channel, subdir, filename).package.sha256
+        except NoPackageError:
+            pass
+        else:
+            if known == sha256:
+                return None  # yanked or not: it is known
+            raise ConflictError(
+                "the channel has other bytes of this name; give this one another build number"
+            )
+        if not site.blobs.has(sha256):
+            site.blobs.discard(sha256)  # of an import that was ended
+            with path.open("rb") as file:
+                site.blobs.append(sha256, 0, iter(lambda: file.read(CHUNK), b""), path.stat().st_size)
+            site.blobs.finish(sha256)
     except OSError as error:
         raise ExchangeError(f"{subdir}/{filename} cannot be read: {error.strerror}") from error
-    record = json.loads(package.record)
-    said = "-".join(str(record.get(key)) for key in ("name", "version", "build"))
-    if said != str(identifier):
-        raise ExchangeError(f"{subdir}/{filename}: its info/index.json says {said[:200]!r}")
-    if record.get("subdir", subdir) != subdir:
-        raise ExchangeError(f"{subdir}/{filename}: it belongs into {str(record['subdir'])[:40]}/")
-    try:
-        if site.catalogue.entry(channel, subdir, filename).package.sha256 == package.sha256:
-            return None  # yanked or not: it is known
-    except NoPackageError:
-        pass
-    if not site.blobs.has(package.sha256):
-        site.blobs.discard(package.sha256)  # of an import that was ended
-        with path.open("rb") as file:
-            site.blobs.append(package.sha256, 0, iter(lambda: file.read(CHUNK), b""), package.size)
-        site.blobs.finish(package.sha256)
+    package = verified(site, sha256, filename, Limits())
+    if package.subdir != subdir:
+        raise PackageError(f"it belongs into {package.subdir[:40]}/")
     return package
 
 
