@@ -114,17 +114,16 @@ def test_only_deep_sees_a_change_that_kept_size_and_time(lock, store):
 
 def hashed(monkeypatch):
     """Collect the files that are read from now on."""
-    from sluice import inspection
+    from sluice import prefix as module
 
     read = []
-    observe = inspection.observe
+    content = module.content
 
-    def spy(prefix, items, *rest):
-        items = list(items)
-        read.extend(item.path for item in items)
-        return observe(prefix, items, *rest)
+    def spy(prefix, found, *rest):
+        read.append(found.path)
+        return content(prefix, found, *rest)
 
-    monkeypatch.setattr(inspection, "observe", spy)
+    monkeypatch.setattr(module, "content", spy)
     return read
 
 

@@ -46,6 +46,11 @@ class Memory:
     lines: list[bytes] = field(default_factory=list)  # sorted
     others: Mapping[str, Promise] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> dict[str, bytes]:
+        """Return each package's rows of a prefix's record."""
+        return {stem: extracted.rows for stem, extracted in self.packages.items()}
+
     @classmethod
     def of(cls, packages: Mapping[str, Extracted]) -> Memory:
         """Put what is known of several packages together."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sluice.confined import lands_inside
 from sluice.digest import Digest
+from sluice.early import Early
 from sluice.extracted import Memory
 from sluice.prefix import Inodes, PrefixError, Promise, found_as, observe, promises, unknown
 from sluice.progress import Progress, Silent
@@ -24,26 +25,32 @@ class Inspected:
 
     tree: Digest
     patches: dict[str, Patch]
-    rows: dict[str, bytes]  # package -> text of its rows
+    fresh: dict[str, bytes]  # package, or "" -> text of the record's rows of what was read
     damaged: list[str]
     memory: Memory  # of the packages that were not read
     promised: dict[str, Promise]  # of what was read
     hashed: dict[str, tuple[int, Remembered]]  # path -> inode and what was read
 
 
-def inspect(prefix: Path, written_as: str, memory: Memory, progress: Progress) -> Inspected:
+def inspect(
+    prefix: Path, written_as: str, memory: Memory, progress: Progress, early: Early | None = None
+) -> Inspected:
     """Read what was installed at `prefix`; `written_as` is the prefix that stands in its files.
+
+    What was looked at `early`, with the same `memory`, is looked at again only if it changed since.
 
     Raises:
         PrefixError: the prefix or a package's record in it cannot be read, or a link leads out of it.
 
     """
+    early = early or Early()
+    hashed = early.still(prefix, memory.others)
     # What is always read is known beforehand, and reading lets this thread list folders meanwhile.
     with ThreadPoolExecutor(1) as beside:
-        always = [path for path in memory.others if os.path.lexists(prefix / path)]
-        early = beside.submit(_read, prefix, written_as, always, memory.others, Silent())
-        memory, unread = _recognised(prefix, memory)
-        hashed = early.result()
+        always = [path for path in memory.others if path not in hashed and os.path.lexists(prefix / path)]
+        reading = beside.submit(_read, prefix, written_as, always, memory.others, Silent())
+        memory, unread = _recognised(prefix, memory, early)
+        hashed |= reading.result()
     promised = {**promises(prefix, memory.packages), **memory.others}
     left = [path for path in unread if path not in hashed]
     hashed |= _read(prefix, written_as, left, promised, progress)
@@ -56,7 +63,7 @@ def inspect(prefix: Path, written_as: str, memory: Memory, progress: Progress) -
     return Inspected(
         digest_lines([*memory.lines, *(line(item.entry) for path, item in fresh.items() if counts(path))]),
         {path: promise.patch for path, promise in promised.items() if promise.patch},
-        _rows(memory, promised, fresh),
+        _rows(promised, fresh),
         sorted(path for path, promise in promised.items() if not _kept(promise, fresh.get(path))),
         memory,
         promised,
@@ -81,14 +88,14 @@ def _read(
     return {item.entry.path: (statuses[item.entry.path].st_ino, item) for item in items}
 
 
-def _recognised(prefix: Path, memory: Memory) -> tuple[Memory, list[str]]:
+def _recognised(prefix: Path, memory: Memory, early: Early) -> tuple[Memory, list[str]]:
     """Keep the packages all of whose files are the very ones that were hashed; list every other path."""
-    unread, seen = unknown(prefix, memory.inodes)
+    unread, seen = unknown(prefix, memory.inodes, early.listings)
     if seen == sum(map(len, memory.inodes.values())):
         return memory, unread
     whole = {stem: item for stem, item in memory.packages.items() if _linked(prefix, item.inodes)}
     memory = Memory.of(whole)
-    return memory, unknown(prefix, memory.inodes)[0]
+    return memory, unknown(prefix, memory.inodes, {})[0]
 
 
 def _linked(prefix: Path, inodes: Inodes) -> bool:
@@ -102,17 +109,12 @@ def _linked(prefix: Path, inodes: Inodes) -> bool:
         return False
 
 
-def _rows(
-    memory: Memory, promised: Mapping[str, Promise], fresh: Mapping[str, Remembered]
-) -> dict[str, bytes]:
-    others: dict[str, list[list[object]]] = {}
+def _rows(promised: Mapping[str, Promise], fresh: Mapping[str, Remembered]) -> dict[str, bytes]:
+    rows: dict[str, list[list[object]]] = {}
     for path, item in sorted(fresh.items()):
         owner = promised[path].package if path in promised else ""
-        others.setdefault(owner, []).append(row(item))
-    texts = {stem: [extracted.rows] for stem, extracted in memory.packages.items()}
-    for owner, rows in others.items():
-        texts.setdefault(owner, []).append(rows_text(rows))
-    return {owner: b",".join(filter(None, parts)) for owner, parts in texts.items()}
+        rows.setdefault(owner, []).append(row(item))
+    return {owner: rows_text(texts) for owner, texts in rows.items()}
 
 
 def _kept(promise: Promise, found: Remembered | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,10 @@ Inodes = Mapping[str, Mapping[str, int]]
 """Folder of a prefix, "" or ending in "/", -> name -> inode."""
 
 
+Stamp = tuple[int, int]
+"""Inode, and time of the last change of the status in nanoseconds."""
+
+
 class PrefixError(SluiceError):
     """Not a conda prefix that sluice realised."""
 
@@ -37,6 +41,15 @@ class Found:
     mode: int
     size: int  # bytes
     mtime: int  # nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is in one folder, but for the installer's own."""
+
+    folders: Sequence[str]  # paths that end in "/"
+    paths: Sequence[str]  # of what is neither folder nor recognised
+    recognised: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,50 +79,78 @@ def walk(prefix: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
         PrefixError: the prefix is not a folder that can be read.
 
     """
-    for folder, items, _ in _folders(prefix, {}):
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        folders, items, _ = _items(prefix, folder, {})
+        pending += folders
         for item in items:
             yield f"{folder}{item.name}", item
 
 
-def unknown(prefix: Path, known: Inodes) -> tuple[list[str], int]:
-    """List as `scan` does, but not the files that are the `known` ones; also tell how many of those there are.
+def listing(prefix: Path, folder: str, known: Mapping[str, int]) -> Listing:
+    """List one folder, "" or ending in "/"; `known` are the inodes by name of files that need no word.
 
     A folder's list has the inodes of what is in it, so no file is asked for its status.
+
+    Raises:
+        PrefixError: it is not a folder that can be read.
+
+    """
+    folders, items, recognised = _items(prefix, folder, known)
+    return Listing(folders, [f"{folder}{item.name}" for item in items], recognised)
+
+
+def unknown(prefix: Path, known: Inodes, early: Mapping[str, tuple[Stamp, Listing]]) -> tuple[list[str], int]:
+    """List as `scan` does, but not the files that are the `known` ones; also tell how many of those there are.
+
+    A folder that was listed `early`, against the same `known`, is listed again only if it changed since.
 
     Raises:
         PrefixError: the prefix is not a folder that can be read.
 
     """
-    paths, same = [], 0
-    for folder, items, recognised in _folders(prefix, known):
-        paths += [f"{folder}{item.name}" for item in items]
-        same += recognised
-    return paths, same
-
-
-def _folders(prefix: Path, known: Inodes) -> Iterator[tuple[str, list[os.DirEntry[str]], int]]:
-    """Go through folders: what is in each and is neither folder, nor bookkeeping, nor known; how many are."""
-    pending = [""]
+    paths: list[str] = []
+    same, pending = 0, [""]
     nothing: Mapping[str, int] = {}
     while pending:
         folder = pending.pop()
-        names = known.get(folder, nothing)
-        left = []
-        try:
-            with os.scandir(f"{prefix}/{folder}") as listing:
-                items = list(listing)
-            # One pass of no more than this: there are many thousands.
-            rest = [item for item in items if names.get(item.name) != item.inode()] if names else items
-            for item in rest:
-                path = f"{folder}{item.name}"
-                if item.is_dir(follow_symlinks=False):
-                    if path != META:
-                        pending.append(f"{path}/")
-                elif path not in _BOOKKEEPING:
-                    left.append(item)
-        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-            raise PrefixError(f"{prefix / folder}: {error.strerror}") from error
-        yield folder, left, len(items) - len(rest)
+        seen = early.get(folder)
+        if seen and stamp(os.lstat(f"{prefix}/{folder}")) == seen[0]:
+            found = seen[1]
+        else:
+            found = listing(prefix, folder, known.get(folder, nothing))
+        pending += found.folders
+        paths += found.paths
+        same += found.recognised
+    return paths, same
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """Return what becomes another when a folder, or a file with one name, is changed."""
+    return status.st_ino, status.st_ctime_ns
+
+
+def _items(
+    prefix: Path, folder: str, known: Mapping[str, int]
+) -> tuple[list[str], list[os.DirEntry[str]], int]:
+    """Return the folders in a folder, what else is there that is neither bookkeeping nor known, how much is."""
+    folders, left = [], []
+    try:
+        with os.scandir(f"{prefix}/{folder}") as found:
+            items = list(found)
+        # One pass of no more than this: there are many thousands.
+        rest = [item for item in items if known.get(item.name) != item.inode()] if known else items
+        for item in rest:
+            path = f"{folder}{item.name}"
+            if item.is_dir(follow_symlinks=False):
+                if path != META:
+                    folders.append(f"{path}/")
+            elif path not in _BOOKKEEPING:
+                left.append(item)
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise PrefixError(f"{prefix / folder}: {error.strerror}") from error
+    return folders, left, len(items) - len(rest)
 
 
 def found_as(path: str, status: os.stat_result) -> Found:
@@ -162,6 +203,12 @@ def content(prefix: Path, found: Found, patch: Patch | None, written_as: str) ->
     return Digest.of_file(path).hex
 
 
+def entry_of(prefix: Path, found: Found, patch: Patch | None, written_as: str) -> Entry:
+    """Make the tree's entry of a file or link, reading it."""
+    text = content(prefix, found, patch, written_as)
+    return Entry(found.path, "link" if found.kind == "link" else "file", found.mode, text)
+
+
 def observe(
     prefix: Path,
     items: Iterable[Found],
@@ -172,9 +219,9 @@ def observe(
     """Hash entries on every core (hashing lets other threads run)."""
 
     def read(found: Found) -> Entry:
-        text = content(prefix, found, patches.get(found.path), written_as)
+        entry = entry_of(prefix, found, patches.get(found.path), written_as)
         on_entry(found)
-        return Entry(found.path, "link" if found.kind == "link" else "file", found.mode, text)
+        return entry
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(read, (found for found in items if found.kind != "other")))

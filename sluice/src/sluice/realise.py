@@ -8,16 +8,19 @@ import platform as host
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from sluice import atomic, record, roots
 from sluice.adapters.rattler import InstallError, install_lock
 from sluice.digest import Digest
+from sluice.early import Early, look
 from sluice.extracted import Memory, learn, recall, remembered
 from sluice.inspection import inspect
-from sluice.lock import Lock, read
+from sluice.lock import Lock, LockedPackage, read
 from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice.prefix import PrefixError
 from sluice.progress import Progress, Silent
@@ -153,16 +156,21 @@ def _existing(final: Path, *, ours: bool) -> Record | None:
 def _make(
     lock: Path, value: Lock, store: PrefixStore, final: Path, mirrors: Mirrors, progress: Progress
 ) -> Digest:
-    final.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (final.parent, store.packages):
+        folder.mkdir(parents=True, exist_ok=True)
     _clear(final)
     for attempt in (1, 2):
         staged = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
         try:
             staged.chmod(0o755)
-            memory = _install(lock, value, staged, final, store, mirrors, progress, trusting=attempt == 1)
-            found = inspect(staged, str(final), memory, progress)
+            memory, early = _install(
+                lock, value, staged, final, store, mirrors, progress, trusting=attempt == 1
+            )
+            found = inspect(staged, str(final), memory, progress, early)
             if not found.damaged:
-                record.write(staged, value.digest, found.tree, str(final), found.patches, found.rows)
+                if found.memory is not memory:  # files of some packages are not the remembered ones
+                    record.begin(staged, found.memory.rows)
+                record.finish(staged, value.digest, found.tree, str(final), found.patches, found.fresh)
                 staged.rename(final)
                 atomic.sync_directory(final.parent)
                 if _one_device(final, store.packages):
@@ -209,15 +217,28 @@ def _install(
     progress: Progress,
     *,
     trusting: bool,
-) -> Memory:
-    """Install, and meanwhile look up what is known of the packages' files; nothing where not `trusting`."""
+) -> tuple[Memory, Early]:
+    """Install, and meanwhile look at what can be looked at; trust no memory where not `trusting`."""
+    packages = value.on(current_platform())
+    checked = remembered(store.packages, packages)
+    ended = Event()
     with ThreadPoolExecutor(1) as beside:
-        packages = value.on(current_platform())
-        looking = beside.submit(recall, store.packages, packages) if trusting else None
-        checked = remembered(store.packages, packages)
-        install_lock(lock, current_platform(), staged, final, store.packages, progress, mirrors, checked)
-        known = looking.result() if looking else Memory()
-    return known if _one_device(staged, store.packages) else Memory()
+        looking = beside.submit(_look, store, packages if trusting else (), staged, final, ended)
+        try:
+            install_lock(lock, current_platform(), staged, final, store.packages, progress, mirrors, checked)
+        finally:
+            ended.set()
+        return looking.result()
+
+
+def _look(
+    store: PrefixStore, packages: Sequence[LockedPackage], staged: Path, final: Path, ended: Event
+) -> tuple[Memory, Early]:
+    """Recall what is known of packages, begin the record with it, and look at what is there of the prefix."""
+    # Where no file can be a hard link none is the remembered one.
+    memory = recall(store.packages, packages if _one_device(staged, store.packages) else ())
+    record.begin(staged, memory.rows)
+    return memory, look(staged, str(final), memory, ended)
 
 
 def _one_device(*folders: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from sluice.tree import Entry, counts, tree_digest
 
 # Not *.json: conda takes every conda-meta/*.json for the record of a package, and dies of one that is not.
 NAME = "sluice.record"
-FORMAT = 2
+FORMAT = 3
+_KNOWN = (2, FORMAT)  # the second has all rows in "packages"
 # CEP 22: conda and mamba refuse to change a prefix that has this file, and show its message.
 FROZEN = "frozen"
 _ADVICE = "sluice made it from a lock: change its environment.yml, lock that and realise the lock"
@@ -54,11 +56,12 @@ class Record:
         path = prefix / META / NAME
         try:
             document = json.loads(path.read_bytes())
-            if document["format"] != FORMAT:
+            if document["format"] not in _KNOWN:
                 raise PrefixError(
                     f"{path}: format {document['format']!r:.20} is not known; realise the lock again"
                 )
-            rows = [(owner, row) for owner, rows in document["packages"].items() for row in rows]
+            owned = (*document["packages"].items(), *document.get("fresh", {}).items())
+            rows = [(owner, row) for owner, rows in owned for row in rows]
             everything = {
                 row[0]: Remembered(Entry(row[0], row[1], row[2], row[3]), row[4], row[5]) for _, row in rows
             }
@@ -91,17 +94,25 @@ def rows_text(rows: list[list[Any]]) -> bytes:
     return json.dumps(rows, separators=(",", ":"))[1:-1].encode()
 
 
-def write(
+def begin(prefix: Path, rows: Mapping[str, bytes]) -> None:
+    """Write the long part of a record, which can be known before the prefix is whole: rows of packages."""
+    folder = prefix / META
+    folder.mkdir(exist_ok=True)
+    (folder / NAME).write_bytes(b'{"packages":%b' % _owned(rows))
+
+
+def finish(
     prefix: Path,
     lock: Digest,
     tree: Digest,
     written_as: str,
     patches: Mapping[str, Patch],
-    rows: Mapping[str, bytes],
+    fresh: Mapping[str, bytes],
 ) -> None:
-    """Keep the record inside a prefix, and mark the prefix as one that no installer may change.
+    """Complete the record that was begun, and mark the prefix as one that no installer may change.
 
-    `rows` gives the text of each package's rows; those of "" came with no package.
+    The prefix is not at its place yet, where what was only begun would be no record.
+    `fresh` gives the text of each package's other rows; those of "" came with no package.
     """
     document = {
         "format": FORMAT,
@@ -110,9 +121,19 @@ def write(
         "prefix": written_as,
         "patches": {path: [patch.placeholder, patch.mode] for path, patch in sorted(patches.items())},
     }
-    head = json.dumps(document, separators=(",", ":"))[:-1].encode()
-    packages = [b"%b:[%b]" % (json.dumps(owner).encode(), text) for owner, text in sorted(rows.items())]
     # What a power cut leaves of either is no record, and the prefix is made anew: one of them on the disk
     # before the prefix appears is enough.
     atomic.write(prefix / META / FROZEN, json.dumps({"message": _ADVICE}).encode(), durable=False)
-    atomic.write(prefix / META / NAME, b'%b,"packages":{%b}}\n' % (head, b",".join(packages)))
+    with (prefix / META / NAME).open("ab") as file:
+        file.write(
+            b',"fresh":%b,%b\n' % (_owned(fresh), json.dumps(document, separators=(",", ":")).encode()[1:])
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    atomic.sync_directory(prefix / META)
+
+
+def _owned(rows: Mapping[str, bytes]) -> bytes:
+    return b"{%b}" % b",".join(
+        b"%b:[%b]" % (json.dumps(owner).encode(), text) for owner, text in sorted(rows.items())
+    )
