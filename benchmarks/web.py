@@ -23,6 +23,7 @@ from starlette.types import Message
 import channels
 import harness
 from sluice_channel.app import create_site_app
+from sluice_channel.serve import settle
 from sluice_channel.site import Site, open_site
 
 TARGET = 50.0  # ms
@@ -42,6 +43,7 @@ def measure(arguments: argparse.Namespace) -> list[harness.Figure]:
 
 def _pages(site: Site, requests: int) -> list[harness.Figure]:
     app = create_site_app(site)
+    settle()  # as the server does before it is asked
     names = site.catalogue.totals("main").names
     newest = site.catalogue.channel("main").generation
     kinds: dict[str, tuple[Callable[[int], tuple[str, str]], float | None]] = {
