@@ -58,10 +58,7 @@ class Uploads:
         if length is not None and offset + length > limit:
             raise UploadError(f"a package may have {limit} bytes, and this would have {offset + length}")
         with self._slot():
-            if anew:
-                await to_thread.run_sync(self._blobs.discard, digest)
-            await to_thread.run_sync(self._check_room, length or 0)
-            at = await to_thread.run_sync(self._append, digest, offset, b"")
+            at = await to_thread.run_sync(self._begin, digest, offset, length or 0, anew)
             piece = bytearray()
             try:
                 async for chunk in self._patient(stream):
@@ -81,6 +78,12 @@ class Uploads:
         if self._verifying is None:
             self._verifying = CapacityLimiter(self.bounds.verifications)
         return await to_thread.run_sync(act, limiter=self._verifying)
+
+    def _begin(self, digest: Digest, offset: int, length: int, anew: bool) -> int:
+        if anew:
+            self._blobs.discard(digest)
+        self._check_room(length)
+        return self._append(digest, offset, b"")
 
     def _append(self, digest: Digest, offset: int, piece: bytes) -> int:
         return self._blobs.append(digest, offset, (piece,) if piece else (), self.bounds.package.size)

@@ -27,6 +27,12 @@ class DiskBlobs:
         self._lock = root / "blobs.lock"
         for folder in (self._blobs, self._uploads):
             folder.mkdir(parents=True, exist_ok=True)
+        # Made here, so that no publish waits until a new folder is on the disk.
+        missing = [path for path in self._folders() if not path.is_dir()]
+        for path in missing:
+            path.mkdir(exist_ok=True)
+        if missing:
+            atomic.sync_directory(self._blobs)
 
     def path(self, digest: Digest) -> Path:
         """Say where a file lies."""
@@ -86,9 +92,6 @@ class DiskBlobs:
                 upload.unlink()
                 return
             os.fsync(fd)
-            if not path.parent.is_dir():
-                path.parent.mkdir(exist_ok=True)
-                atomic.sync_directory(self._blobs)
             os.fchmod(fd, 0o444)
             upload.rename(path)
             atomic.sync_directory(path.parent)
@@ -125,12 +128,16 @@ class DiskBlobs:
 
     def digests(self) -> Iterator[Digest]:
         """List all files."""
-        for folder in sorted(self._blobs.iterdir()):
+        for folder in self._folders():
             for path in sorted(folder.iterdir()):
                 try:
                     yield Digest(path.name)
                 except DigestError:
                     continue  # not ours
+
+    def _folders(self) -> Iterator[Path]:
+        """List the folders that files lie in, whether they are there or not."""
+        return (self._blobs / f"{number:0{_SHOWN}x}" for number in range(16**_SHOWN))
 
     @contextmanager
     def _uploading(self, digest: Digest, *, create: bool = True) -> Iterator[int]:
