@@ -1,10 +1,12 @@
 """Loading and unloading through NVIDIA's clients, unmodified."""
 
 import asyncio
+import re
 from contextlib import closing
 
 import numpy as np
 import pytest
+import tritonclient.grpc as rpc_client
 import tritonclient.http as sync_client
 import tritonclient.http.aio as async_client
 from tritonclient.utils import InferenceServerException
@@ -82,3 +84,32 @@ def test_the_asyncio_client_loads_and_what_is_not_done_is_said(follow, packed):
 
     with follow() as daemon:
         asyncio.run(work(daemon))
+
+
+def test_over_grpc(follow, packed):
+    packed.publish("one")
+    with follow("--watch-seconds", "0", "--grpc-port", "0") as daemon:
+        address = re.search(r"listening at (\S+) for gRPC", daemon.daemon.log())[1]
+        tensor = rpc_client.InferInput("text", [1], "BYTES")
+        tensor.set_data_from_numpy(np.array([b"x"], dtype=np.object_))
+        with closing(rpc_client.InferenceServerClient(address)) as client:
+            client.unload_model("turn")
+            (shown,) = client.get_model_repository_index().models
+            assert (shown.state, "unloaded, as was asked" in shown.reason) == ("UNAVAILABLE", True)
+            assert not client.is_model_ready("turn")
+            assert daemon.processes() == []
+            with pytest.raises(InferenceServerException, match="unloaded, as was asked") as gone:
+                client.infer("turn", [tensor])
+            assert gone.value.status() == "StatusCode.UNAVAILABLE"
+            client.load_model("turn")
+            assert client.infer("turn", [tensor]).as_numpy("text").tolist() == [b"one: x"]
+            packed.publish("incompatible")
+            with pytest.raises(InferenceServerException, match="stays as it was") as kept:
+                client.load_model("turn")
+            assert kept.value.status() == "StatusCode.FAILED_PRECONDITION"
+            with pytest.raises(InferenceServerException, match="parameter 'config' is not taken") as told:
+                client.load_model("turn", config="{}")
+            assert told.value.status() == "StatusCode.UNIMPLEMENTED"
+            with pytest.raises(InferenceServerException, match="no model 'nothing'") as unknown:
+                client.load_model("nothing")
+            assert unknown.value.status() == "StatusCode.NOT_FOUND"

@@ -35,9 +35,14 @@ class Waiting:
 KINDS = {"sync": sync_client.InferenceServerClient, "asyncio": Waiting}
 
 
-def rpc_address(daemon):
-    """Give the address that a daemon answers gRPC at."""
+def address(daemon):
     return re.search(r"listening at (\S+) for gRPC", daemon.log())[1]
+
+
+@pytest.fixture(scope="session")
+def rpc_address():
+    """Give what finds the address that a daemon answers gRPC at."""
+    return address
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def rpc_daemon(daemons, channel, prefixes, tmp_path_factory):
     state = tmp_path_factory.mktemp("rpc") / "state"
     with daemons(channel, prefixes, state, "--grpc-port", "0", environments=(ENVIRONMENT, MIRROR)) as daemon:
         daemon.wait_ready()
-        daemon.rpc = rpc_address(daemon)
+        daemon.rpc = address(daemon)
         yield daemon
 
 

@@ -6,6 +6,7 @@ what JSON says in the same words.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -93,9 +94,12 @@ def _tensor(one: Any, data: bytes | None) -> Tensor:  # noqa: ANN401 - an InferI
             raise InputError(
                 f"tensor {name!r}: the data of {one.datatype[:40]} is in {field}, not in {other}"
             )
-    return Tensor(
-        name, one.datatype, shape, _packed(name, one.datatype, getattr(one.contents, field or "", ()))
-    )
+    values = getattr(one.contents, field) if field else ()
+    if field and len(values) != math.prod(shape):
+        raise InputError(
+            f"tensor {name!r}: shape {list(shape)} needs {math.prod(shape)} elements, found {len(values)}"
+        )
+    return Tensor(name, one.datatype, shape, _packed(name, one.datatype, values))
 
 
 def _packed(name: str, datatype: str, values: Any) -> bytes:  # noqa: ANN401 - a repeated field
@@ -104,7 +108,7 @@ def _packed(name: str, datatype: str, values: Any) -> bytes:  # noqa: ANN401 - a
     if datatype in _FLOATS:
         return struct.pack(f"<{len(values)}{_FLOATS[datatype]}", *values)
     try:
-        return elements.pack(datatype, values) if values else b""
+        return elements.pack(datatype, values) if datatype in elements.ITEM_BYTES else b""
     except elements.ElementError as error:
         raise InputError(f"tensor {name!r}: {error}") from None
 

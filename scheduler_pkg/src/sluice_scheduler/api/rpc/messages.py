@@ -12,10 +12,13 @@ from typing import Any, Final
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from sluice_scheduler.api.rpc.fields import few, nested
 from sluice_scheduler.errors import RequestError
 
 INFERENCE: Final = "inference.GRPCInferenceService"
 HEALTH: Final = "grpc.health.v1.Health"
+MAX_FIELDS: Final = 4096  # of a request, without the elements of its tensors
+_ELEMENTS: Final = frozenset({"InferTensorContents"})
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
@@ -33,6 +36,7 @@ REQUESTS: Final[dict[str, Any]] = {
     for service in (INFERENCE, HEALTH)
     for method in _POOL.FindServiceByName(service).methods
 }
+_NESTED: Final = {path: nested(request.DESCRIPTOR, _ELEMENTS) for path, request in REQUESTS.items()}
 
 
 def message(name: str) -> Any:  # noqa: ANN401 - classes that protobuf makes
@@ -49,6 +53,8 @@ def read(method: str, body: bytes) -> Any:  # noqa: ANN401 - as above
 
     """
     wanted = REQUESTS[method]
+    if not few(body, _NESTED[method], MAX_FIELDS):
+        raise RequestError(f"the message has more than {MAX_FIELDS} fields")
     try:
         return wanted.FromString(body)
     except DecodeError:
