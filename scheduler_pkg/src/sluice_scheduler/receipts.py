@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from sluice.digest import Digest, DigestError
-from sluice.receipt import Answer, Receipt
+from sluice.receipt import Answer
 from sluice.receipt.answer import moment
+from sluice.receipt.dsse import Envelope
+from sluice.receipt.form import Form
+from sluice.receipt.statement import PAYLOAD_TYPE
 from sluice_scheduler.job import Job, Provenance
 from sluice_scheduler.keys import Keys
 
 DISTRIBUTION: Final = "sluice-scheduler"
+MAX_FORMS: Final = 256  # deployments' models whose receipts' common parts are remembered
 MAX_RECORD: Final = 64 << 20  # bytes of one conda-meta record
 
 
@@ -68,14 +72,45 @@ class Issuer:
     def __init__(self, keys: Keys, by: Identity) -> None:
         self._keys = keys
         self._by = by
+        self._forms: dict[tuple[object, ...], Form] = {}  # by what answers have in common
 
     def issue(self, job: Job, provenance: Provenance, *, package: str, finished: float) -> bytes:
         """Make the receipt of a leased job's answer; `finished` is when, in seconds since the epoch."""
         assert provenance.output is not None
-        said = answer(
-            job, provenance, package=package, output=provenance.output, finished=finished, by=self._by
+        assert job.started_at is not None
+        statement = self._form(job, provenance, package).statement(
+            task=job.id,
+            enqueued=moment(job.enqueued_at),
+            started=moment(job.started_at),
+            finished=moment(finished),
+            input=job.input_digest,
+            output=provenance.output,
         )
-        return Receipt.sign(said, self._keys.ring.private).to_bytes()
+        return Envelope.sign(statement, PAYLOAD_TYPE, self._keys.ring.private).to_bytes()
+
+    def _form(self, job: Job, provenance: Provenance, package: str) -> Form:
+        shared = (
+            job.model,
+            job.lane,
+            package,
+            provenance.environment.hex,
+            provenance.tree.hex,
+            provenance.model.hex,
+            provenance.profile.hex,
+            provenance.lock_url,
+            provenance.bucket,
+            provenance.deterministic,
+        )
+        found = self._forms.get(shared)
+        if found is None:
+            if len(self._forms) == MAX_FORMS:
+                self._forms.clear()
+            assert provenance.output is not None
+            sample = answer(
+                job, provenance, package=package, output=provenance.output, finished=0.0, by=self._by
+            )
+            found = self._forms[shared] = Form(sample)
+        return found
 
 
 def _package(folder: Path) -> Digest | None:

@@ -39,6 +39,12 @@ def answer():
     return ANSWER
 
 
+@pytest.fixture(scope="module")
+def answer_of():
+    """Give the answer to property tests, which may not use a fixture of each test."""
+    return ANSWER
+
+
 @pytest.fixture
 def key():
     return KEY

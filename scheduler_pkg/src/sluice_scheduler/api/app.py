@@ -9,6 +9,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
+from starlette.types import ASGIApp
 
 from sluice_scheduler.api import (
     admin,
@@ -63,16 +64,12 @@ def create_app(
     governor: Governor,
     max_request_bytes: Callable[[], int],
     reload: Callable[[], Awaitable[tuple[str, ...]]],
-) -> FastAPI:
+) -> ASGIApp:
     """Make the application over its parts; nothing is read from the surroundings."""
     app = FastAPI(title="Sluice scheduler", docs_url=None, redoc_url=None, telemetry=_UNSEEN)
     problems.install(app)
     described.install(app)
     endpoint = infer.Infer(intake, dispatcher, max_request_bytes)
-    app.add_middleware(infer.Front, infer=endpoint)
-    app.add_middleware(Identified, entrance=entrance, queue=queue, everybody=everybody)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(Measured, requests=requests)
     app.router.routes[:0] = infer.routes(endpoint)
     app.include_router(events.build_router(queue, happenings))  # before the tasks: events is no task's id
     app.include_router(tasks.build_router(intake, queue, dispatcher, max_request_bytes=max_request_bytes))
@@ -83,4 +80,6 @@ def create_app(
     app.mount("/v1/drops", StaticFiles(directory=dropped, check_dir=False))
     app.include_router(oip.build_router(fleet, dispatcher, repository))
     app.include_router(metrics.build_router(fleet, queue, dispatcher, governor, requests))
-    return app
+    # Around the whole application and not inside it: what infers goes through no layer that does nothing for it.
+    identified = Identified(infer.Front(app, endpoint), entrance, queue, everybody=everybody)
+    return Measured(SecurityHeaders(identified), requests)

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sluice.errors import SluiceError
 from sluice_scheduler.api import bodies, outcome
 from sluice_scheduler.api.identity import CALLER
-from sluice_scheduler.api.problems import problem, refusal
+from sluice_scheduler.api.problems import broken, problem, refusal
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.ending import Ending
 from sluice_scheduler.errors import RequestError, TransitionError, UnknownModelError, UnknownTaskError
@@ -60,6 +60,9 @@ class Front:
             await self._infer(scope, receive, send)
         except (SluiceError, ClientDisconnect) as error:
             await refusal(error)(scope, receive, send)
+        except Exception:  # a bug: it goes on into the log
+            await broken()(scope, receive, send)
+            raise
 
 
 class Infer:

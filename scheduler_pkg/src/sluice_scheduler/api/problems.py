@@ -62,6 +62,11 @@ def refusal(error: SluiceError | ClientDisconnect) -> JSONResponse:
     return problem(status_of(error), str(error), headers)
 
 
+def broken() -> JSONResponse:
+    """Answer what a bug kept from being done."""
+    return problem(500, "the scheduler failed at this request; its log says where")
+
+
 def install(app: FastAPI) -> None:
     """Have an application answer errors this way."""
 
@@ -82,10 +87,10 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, ClientDisconnect)
         return refusal(error)
 
-    async def broken(_: Request, __: Exception) -> JSONResponse:
-        return problem(500, "the scheduler failed at this request; its log says where")
+    async def failed(_: Request, __: Exception) -> JSONResponse:
+        return broken()
 
-    app.add_exception_handler(Exception, broken)  # what was raised goes on into the log
+    app.add_exception_handler(Exception, failed)  # what was raised goes on into the log
     app.add_exception_handler(SluiceError, refused)
     app.add_exception_handler(ClientDisconnect, hung_up)
     app.add_exception_handler(RequestValidationError, malformed)

@@ -66,9 +66,9 @@ class Answer:
                 "model": self.model,
                 "deterministic": self.deterministic,
                 "times": {
-                    "enqueued": _text(self.enqueued),
-                    "started": _text(self.started),
-                    "finished": _text(self.finished),
+                    "enqueued": spelled(self.enqueued),
+                    "started": spelled(self.started),
+                    "finished": spelled(self.finished),
                 },
                 "deployment": deployment,
                 "input": {"digest": _set(self.input)},
@@ -125,7 +125,8 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _text(time: datetime) -> str:
+def spelled(time: datetime) -> str:
+    """Write a time as a receipt has it: RFC 3339, UTC, to the microsecond."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
