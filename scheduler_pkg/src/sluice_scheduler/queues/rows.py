@@ -97,6 +97,41 @@ def held(job: Job, attempt: int) -> None:
         raise LeaseLostError
 
 
+def succeed(
+    db: sqlite3.Connection,
+    job_id: str,
+    attempt: int,
+    now: float,
+    outputs: Kept,
+    provenance: Provenance,
+    receipt: bytes | None,
+) -> Job:
+    """End a job well that runs under this lease, or find it so ended.
+
+    Raises:
+        LeaseLostError: it does not run under this lease.
+        UnknownTaskError: there is none.
+
+    """
+    values = {
+        "id": job_id,
+        "attempt": attempt,
+        "state": next_state(State.RUNNING, Event.SUCCEED),
+        "finished_at": now,
+        "provenance": to_text(provenance),
+    }
+    row = db.execute(SQL["succeed"], values).fetchone()
+    if row is None:
+        _, job = find(db, job_id)
+        if job.state is not State.SUCCEEDED or job.attempts != attempt:
+            raise LeaseLostError
+        return job
+    put_tensors(db, "output", row["seq"], outputs)
+    if receipt is not None:
+        db.execute(SQL["put_receipt"], {"seq": row["seq"], "envelope": receipt})
+    return to_job(row, provenance=provenance)
+
+
 def end(
     db: sqlite3.Connection,
     seq: int,
@@ -153,9 +188,9 @@ def tensors_of(db: sqlite3.Connection, kind: str, seq: int) -> Kept:
     return Digest(kept) if isinstance(kept, str) else bytes(kept)
 
 
-def to_job(row: sqlite3.Row, inputs: bytes | None = None) -> Job:
-    """Make a job of its row."""
-    provenance = row["provenance"]
+def to_job(row: sqlite3.Row, inputs: bytes | None = None, provenance: Provenance | None = None) -> Job:
+    """Make a job of its row; a provenance that is known is not read again."""
+    text = row["provenance"]
     return Job(
         id=row["id"],
         lane=row["lane"],
@@ -177,6 +212,6 @@ def to_job(row: sqlite3.Row, inputs: bytes | None = None) -> Job:
         finished_at=row["finished_at"],
         lease_until=row["lease_until"],
         error=row["error"],
-        provenance=from_text(provenance) if provenance else None,
+        provenance=provenance or (from_text(text) if text else None),
         inputs=inputs,
     )

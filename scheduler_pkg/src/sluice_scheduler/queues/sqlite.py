@@ -117,18 +117,10 @@ class SqliteQueue:
     ) -> Job:
         """End a leased job well."""
 
-        def operation(db: sqlite3.Connection, kept: Kept) -> Job:
-            seq, job = find(db, job_id)
-            if job.state is State.SUCCEEDED and job.attempts == attempt:
-                return job
-            held(job, attempt)
-            rows.put_tensors(db, "output", seq, kept)
-            if receipt is not None:
-                db.execute(SQL["put_receipt"], {"seq": seq, "envelope": receipt})
-            return end(db, seq, job, next_state(job.state, Event.SUCCEED), now, provenance=provenance)
-
         async def commit(kept: Sequence[Kept]) -> Job:
-            return await self._writer.at_once(lambda db: operation(db, kept[0]))
+            return await self._writer.at_once(
+                lambda db: rows.succeed(db, job_id, attempt, now, kept[0], provenance, receipt)
+            )
 
         return await self._blobs.storing([outputs], commit)
 

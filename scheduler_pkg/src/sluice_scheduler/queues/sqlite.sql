@@ -151,6 +151,12 @@ UPDATE task
 SET state = :state, finished_at = :finished_at, lease_until = NULL, error = :error, provenance = :provenance
 WHERE seq = :seq;
 
+-- name: succeed
+UPDATE task
+SET state = :state, finished_at = :finished_at, lease_until = NULL, error = NULL, provenance = :provenance
+WHERE id = :id AND state = 'running' AND attempts = :attempt
+RETURNING *;
+
 -- name: put_output
 INSERT INTO task_output (seq, tensors) VALUES (:seq, :tensors);
 
