@@ -1,8 +1,8 @@
 """Time the queue's stores with a thousand and with a million tasks waiting.
 
 Each store and length is a process of its own, which first fills the queue and then puts, leases and acknowledges
-in turns, so that as many wait all the time. Its peak memory is that of the whole process, interpreter included.
-Redis is measured where a `redis-server` is found; its memory is not counted in.
+in turns, so that as many wait all the time, on the daemon's event loop. Its peak memory is that of the whole
+process, interpreter included. Redis is measured where a `redis-server` is found; its memory is not counted in.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any
 from harness import Figure, main, spread
 from sluice.digest import Digest
 from sluice_scheduler.job import Provenance, Submission
+from sluice_scheduler.listening import loop_factory
 from sluice_scheduler.queue import JobQueue
 from sluice_scheduler.queues.memory import MemoryQueue
 from sluice_scheduler.queues.redis import RedisQueue
@@ -252,6 +253,7 @@ if __name__ == "__main__":
     given, _ = parser.parse_known_args()
     if given.one:
         name, amount, where = given.one
-        print(json.dumps(asyncio.run(one(name, int(amount), given.rounds, where))), flush=True)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:  # the daemon's
+            print(json.dumps(runner.run(one(name, int(amount), given.rounds, where))), flush=True)
         os._exit(0)
     raise SystemExit(main("queues", measure, parser))

@@ -1,5 +1,5 @@
 -- The waiting jobs of a lane over all its priorities up to `lowest`, merged by rank.
-local CHUNK = 8
+local CHUNK = 8 -- names read of a priority at once, where as many are wanted
 
 local function before(one, other, backwards)
   if one.score == other.score then
@@ -18,9 +18,9 @@ local function head(list)
     if list.over then
       return nil
     end
-    list.found = redis.call(list.range, list.key, list.from, list.from + CHUNK - 1, 'WITHSCORES')
-    list.over = #list.found < 2 * CHUNK
-    list.from, list.at = list.from + CHUNK, 1
+    list.found = redis.call(list.range, list.key, list.from, list.from + list.chunk - 1, 'WITHSCORES')
+    list.over = #list.found < 2 * list.chunk
+    list.from, list.at = list.from + list.chunk, 1
     if #list.found == 0 then
       return nil
     end
@@ -33,7 +33,7 @@ local function ranked(lane, lowest, most, backwards)
   local lists, names = {}, {}
   for priority = 1, lowest do
     local list = { key = waiting(lane, priority), range = backwards and 'ZREVRANGE' or 'ZRANGE' }
-    list.from, list.at, list.found, list.over = 0, 1, {}, false
+    list.from, list.at, list.found, list.over, list.chunk = 0, 1, {}, false, math.min(CHUNK, most)
     list.head = head(list)
     if list.head then
       lists[#lists + 1] = list
@@ -51,7 +51,7 @@ local function ranked(lane, lowest, most, backwards)
     end
     names[#names + 1] = next.head.name
     next.at = next.at + 2
-    next.head = head(next)
+    next.head = #names < most and head(next)
   end
   return names
 end
