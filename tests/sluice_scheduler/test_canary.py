@@ -1,4 +1,5 @@
 import json
+import socket
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from sluice_scheduler import canary
 from sluice_scheduler.canary import CanaryError
 from sluice_scheduler.model import Model, ModelError
+from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.tensors import Tensor, digest, to_json
 
 TOML = """\
@@ -106,3 +108,38 @@ def test_a_python_that_is_none_is_one_line(package):
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+TRYING = """
+import socket
+def tried(do):
+    try:
+        do()
+    except OSError as error:
+        return type(error).__name__.encode()
+    return b"done"
+class Trying:
+    def predict(self, inputs):
+        return {"loud": [
+            tried(lambda: open(SECRET).read()),
+            tried(lambda: open(BESIDE, "w")),
+            tried(lambda: socket.create_connection(ADDRESS)),
+            tried(lambda: open("own", "w")),
+        ]}
+def load(directory):
+    return Trying()
+"""
+
+
+def test_it_is_confined_as_the_daemons_workers_are(package, tmp_path_factory, capsys):
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret"
+    secret.write_text("not for models")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = TRYING.replace("SECRET", repr(str(secret))).replace("BESIDE", repr(str(package / "new")))
+        (package / "upper_model.py").write_text(code.replace("ADDRESS", repr(server.getsockname())))
+        model = Model.parse(package)
+        (said,) = canary.run(model, model.canary_inputs(), NumericProfile())
+    assert said == Tensor.of_bytes(
+        "loud", [b"PermissionError", b"PermissionError", b"PermissionError", b"done"]
+    )
+    assert capsys.readouterr().err == ""

@@ -22,6 +22,7 @@ from sluice.digest import Digest
 from sluice.errors import SluiceError
 from sluice_scheduler import tensors as oip
 from sluice_scheduler import worker
+from sluice_scheduler.confinement import Confined, Confinement
 from sluice_scheduler.errors import SchedulerError
 from sluice_scheduler.model import FILENAME, Model
 from sluice_scheduler.profile import NumericProfile
@@ -29,6 +30,7 @@ from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.worker import frames
 
 TIMEOUT: Final = 600  # seconds for each answer of the worker
+END_SECONDS: Final = 5  # for its keeper to end every process
 _SHA: Final = re.compile(r"^output_sha256\s*=.*$", re.MULTILINE)
 _TABLE: Final = re.compile(r"^\[canary\]\s*$", re.MULTILINE)
 
@@ -42,8 +44,11 @@ def run(
 ) -> tuple[Tensor, ...]:
     """Answer inputs with a worker of the given interpreter, once in each of two processes.
 
+    They are confined as a deployment's that asks for nothing; what the kernel did not do is told on stderr.
+
     Raises:
         CanaryError: the worker or the model failed, or the two processes gave different bytes.
+        WorkerError: it does not say how it is confined.
         ModelError: the answer does not fit the model's signature.
 
     """
@@ -51,17 +56,19 @@ def run(
     with ours, tempfile.TemporaryDirectory(prefix="sluice-canary-") as home:
         ours.settimeout(TIMEOUT)
         with theirs:
-            process = _start(python, theirs, profile, home)
+            process = _start(python, theirs, profile, model, home)
         try:
             listed = [{"name": model.name, "directory": str(model.directory.resolve())}]
             frames.send(ours, {"op": "load", "models": listed, "profile": profile.document()})
-            _expect(ours, "loaded")
+            loaded = _expect(ours, "loaded")
             first, second = (_ask(ours, model, inputs, f"canary-{number}") for number in (1, 2))
         except (OSError, frames.FrameError) as error:
             raise CanaryError(f"model {model.name!r}: its worker failed: {error}") from None
         finally:
-            process.kill()
-            process.wait()
+            ours.close()
+            _end(process)
+    for refused in Confined.parse(loaded.header.get("confinement")).refused:
+        typer.echo(f"less confined: {refused}", err=True)
     if first != second:
         raise CanaryError(
             f"model {model.name!r}: two processes gave different bytes for one input; it cannot be replayed"
@@ -136,11 +143,13 @@ def main() -> None:
 
 
 def _start(
-    python: Path, control: socket.socket, profile: NumericProfile, home: str
+    python: Path, control: socket.socket, profile: NumericProfile, model: Model, home: str
 ) -> subprocess.Popen[bytes]:
+    readable = (Path(worker.DIRECTORY), model.directory.resolve())
+    confine = Confinement().document(readable, Path(home).resolve())
     try:
         return subprocess.Popen(
-            worker.command(str(python), control.fileno()),
+            worker.command(str(python), control.fileno(), confine),
             pass_fds=(control.fileno(),),
             stdin=subprocess.DEVNULL,
             env={"PATH": os.defpath, "HOME": home, "TMPDIR": home, **profile.environment()},
@@ -150,6 +159,15 @@ def _start(
         raise CanaryError(
             f"cannot start {python}: {error.strerror or error}; name a Python with --python"
         ) from None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End every process of a worker that was hung up."""
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _ask(control: socket.socket, model: Model, inputs: tuple[Tensor, ...], name: str) -> tuple[Tensor, ...]:
