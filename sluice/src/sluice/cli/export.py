@@ -38,6 +38,13 @@ def command(
         Path | None,
         typer.Option("--oci", help="Write an OCI image instead: FILE.tar, or a layout's new folder."),
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --oci: the image below it, an OCI layout's folder or tar, such as of debian:12-slim.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write a lock for other tools.
 
@@ -50,9 +57,9 @@ def command(
     value, spec = read_located(lock)
     name = spec.name if spec else lock.resolve().parent.name if lock.name == "pixi.lock" else lock.stem
     if image and not (form or output):
-        oci.write(lock / "pixi.lock" if lock.is_dir() else lock, image, platform, name)
+        oci.write(lock / "pixi.lock" if lock.is_dir() else lock, image, platform, name, base)
         return
-    if image or not form:
+    if image or base or not form:
         raise typer.BadParameter("give --format, or --oci alone")
     text = _text(form, value, platform, name, spec)
     if output:

@@ -23,14 +23,17 @@ from sluice.inspection import Inspected, inspect
 from sluice.lock import Lock, read
 from sluice.mirrors import NO_MIRRORS, Mirrors
 from sluice.oci import document
+from sluice.oci.base import Base
 from sluice.oci.document import OciError
 from sluice.oci.layer import EPOCH, EXECUTABLE, PLAIN, Layer, write_layer
+from sluice.oci.layout import open_layout
 from sluice.prefix import META, walk
 from sluice.progress import Progress, Silent
 from sluice.realise import PrefixStore
 
 INSIDE = "/opt/env"  # where the environment lies in the image
-MAX_LAYERS = 100  # engines stop at about 127, and a base image wants some
+MAX_LAYERS = 102  # of an environment
+ENGINES = 125  # layers at which engines stop
 _BASE = "environment"
 # The record of an installed package says where this machine kept its cache.
 _LOCAL = ("extracted_package_dir", "package_tarball_full_path", "link")
@@ -44,7 +47,8 @@ class Image:
     manifest: Digest
     lock: Digest
     tree: Digest
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...]  # of the environment
+    base: Digest | None  # the manifest of the image below
 
 
 def export_image(
@@ -56,8 +60,11 @@ def export_image(
     progress: Progress | None = None,
     *,
     mirrors: Mirrors = NO_MIRRORS,
+    base: Path | None = None,
 ) -> Image:
     """Write an image of a lock's environment: a layout's folder, or a tar of one where `target` ends in `.tar`.
+
+    It lies on the image in the layout `base` (a folder or a tar), whose layers come first, unchanged.
 
     Each package is a layer, and nothing in a layer depends on another package or on this machine, so that
     images that share a package share its blob. Packages come from the cache below `root`, that of realised
@@ -66,7 +73,8 @@ def export_image(
     Raises:
         LockError: the file is not a lock, or not for this platform.
         InstallError: a package is gone or damaged.
-        OciError: the target exists, cannot be written, or no image is for this platform.
+        OciError: the target exists, cannot be written, no image is for this platform, or the base is for
+            another or damaged.
 
     """
     progress = progress or Silent()
@@ -76,16 +84,24 @@ def export_image(
     if target.exists() and (target.is_dir() or not packed):
         raise OciError(f"{target}: is already there; remove it or choose another place")
     kind = document.platform_of(platform)
+    below = Base.of(open_layout(base), kind) if base else None
     staged = target.absolute().with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         staged.mkdir(parents=True)
+        blobs = staged / "blobs/sha256"
+        blobs.mkdir(parents=True)
+        if below:  # before the longer work: what is damaged is told at once
+            with progress.step("base", below.size, "B") as step:
+                below.copy(blobs, step.advance)
+        own = min(MAX_LAYERS, ENGINES - (len(below.image.layers) if below else 0)) - 2  # and two of several
         with _installed(lock, value, platform, root.absolute(), mirrors, progress) as (prefix, found):
-            layers = _layers(prefix, found, value, platform, staged, progress)
+            layers = _layers(prefix, found, value, platform, blobs, own, progress)
         notes = {"urn.sluice.lock.sha256": value.digest.hex, "urn.sluice.tree.sha256": found.tree.hex}
-        config = document.config(layers, kind, INSIDE, notes)
-        manifest = document.manifest(layers, config, notes)
+        image = below.image if below else None
+        config = document.config(layers, kind, INSIDE, notes, image)
+        manifest = document.manifest(layers, config, notes, image)
         for blob in (config, manifest):
-            (staged / "blobs/sha256" / Digest.of(blob).hex).write_bytes(blob)
+            (blobs / Digest.of(blob).hex).write_bytes(blob)
         (staged / "oci-layout").write_bytes(document.LAYOUT)
         reference = _REFERENCE.sub("-", name).strip("-.") or "environment"
         (staged / "index.json").write_bytes(document.index(manifest, kind, reference))
@@ -99,7 +115,7 @@ def export_image(
         raise OciError(f"{target}: {error.strerror or error}; nothing was kept") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return Image(Digest.of(manifest), value.digest, found.tree, layers)
+    return Image(Digest.of(manifest), value.digest, found.tree, layers, image.manifest if image else None)
 
 
 @contextmanager
@@ -133,10 +149,15 @@ def _installed(
 
 
 def _layers(
-    prefix: Path, found: Inspected, value: Lock, platform: str, staged: Path, progress: Progress
+    prefix: Path,
+    found: Inspected,
+    value: Lock,
+    platform: str,
+    blobs: Path,
+    most: int,
+    progress: Progress,
 ) -> tuple[Layer, ...]:
-    blobs = staged / "blobs/sha256"
-    blobs.mkdir(parents=True)
+    """Write a layer for each package, but for the smallest of more than `most`, which share one."""
     paths: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}
     for path, item in walk(prefix):
@@ -145,7 +166,7 @@ def _layers(
         sizes[owner] = sizes.get(owner, 0) + item.stat(follow_symlinks=False).st_size
     packages = {package.name: str(package.id) for package in value.on(platform)}
     ordered = [packages[name] for name in Graph.of(value.on(platform)).without_virtual().ordered()]
-    own = set(sorted(ordered, key=lambda owner: (-sizes.get(owner, 0), owner))[:MAX_LAYERS])
+    own = set(sorted(ordered, key=lambda owner: (-sizes.get(owner, 0), owner))[:most])
     groups = [(_BASE,), tuple(owner for owner in ordered if owner not in own)]
     groups += [(owner,) for owner in ordered if owner in own]
     layers = []
