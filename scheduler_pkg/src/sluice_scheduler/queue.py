@@ -48,9 +48,9 @@ class Standing:
 class JobQueue(Protocol):
     """Keeps jobs until they are asked for, each ending in exactly one of succeeded, failed, cancelled.
 
-    Durable: what a call returned survives the process and, but for `lease`, `heartbeat` and what is not `lasting`,
-    the machine; a lease that a power cut undoes leaves its job queued as before. (The in-memory queue ends with its
-    process.)
+    Durable: what a call returned survives the process and, but for `heartbeat` and what is not `lasting`, the machine.
+    A `lease` may be undone with either, or where it could not be kept: its job is queued as before, and its `ack` says
+    LeaseLostError or UnknownTaskError. (The in-memory queue ends with its process.)
     Ordering: `lease` gives the lowest rank of its lane, of equal ranks the first put; it stores ranks and never
     computes one. Fencing: a job's `attempts` at its lease names that lease; `heartbeat`, `ack` and `fail` of
     another one change nothing and raise LeaseLostError. Idempotence: what was done may be said again.
