@@ -17,7 +17,8 @@ import zstandard
 
 import channels
 from harness import Figure
-from publish import names, newcomers
+from indexers import names
+from publish import newcomers
 from sluice_channel.resource import SHARDS
 
 SLOWER = 3.0  # times the idle p99

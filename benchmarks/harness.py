@@ -114,7 +114,7 @@ def show(name: str, figures: list[Figure]) -> None:
             figure.name,
             f"{figure.value:.3g} {figure.unit}",
             f"{figure.peer}: {peer}" if figure.peer else "",
-            f"{figure.ratio:.2f}" if figure.ratio else "",
+            f"{figure.ratio:.3g}" if figure.ratio else "",
             f"±{figure.spread:.0%}" if figure.spread is not None else "",
             f"{'≤' if figure.better == 'lower' else '≥'} {figure.target:g}"
             if figure.target is not None

@@ -1,55 +1,54 @@
 """Time from the start of a publish to the moment a client sees the package, as a channel grows.
 
 Ours: the file is uploaded over HTTP to a real server, published, and conditional GETs of the shards' index
-are sent until one returns the package. Peers, on the same packages in the same run: the file is copied into
-the channel's folder, the whole channel is indexed, and the index is read from the disk, without a server.
-conda-index and rattler run in this process, so that starting Python costs them nothing.
+are sent until one returns the package. Channels of all sizes are served at once and take turns, so that what
+else the machine does meets them alike; a ratio is that of the medians, its spread that of the rounds' ratios.
+
+Peers, on the same packages in the same run: the file is copied into the channel's folder, the whole channel
+is indexed, and the shards' index is there, without a server (see `indexers`). Ours publishes between their
+publishes, and is compared with what it took then. conda-index is measured twice: writing what clients of our
+server can ask for after each publish, which the target is for; and writing the least that can be served.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import hashlib
 import http.client
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import msgpack
-import rattler
-import zstandard
 
 import channels
+import indexers
 from harness import Figure, main, spread
+from indexers import names
 from servers import served
-from sluice_channel.indexers import conda_names
 from sluice_channel.resource import SHARDS
 from sluice_channel.site import open_site
 
 GROWTH = 1.5  # times what a publish costs in the smallest channel
 FASTER = 100.0  # times a peer
+LARGE = 10_000  # packages from which on a peer is to be so much slower
 MEMORY = 300e6  # bytes
-WARM = 3  # publishes before the clock is started
-
-
-def names(index: bytes) -> dict[str, bytes]:
-    """Read an index of shards: name -> sha256."""
-    # Streamed: rattler does not say how long what it compressed was.
-    document = msgpack.unpackb(zstandard.ZstdDecompressor().decompressobj().decompress(index))
-    shards: dict[str, bytes] = document["shards"]
-    return shards
+WARM = 5  # publishes before the clock is started
+BETWEEN = 5  # publishes of ours after each of a peer
+LEAST = "conda-index, the least"
+PEERS = {
+    "conda-index": indexers.conda_index,
+    LEAST: indexers.conda_index_least,
+    "rattler": indexers.rattler_index,
+}
 
 
 def newcomers(folder: Path, count: int, size: int) -> list[Path]:
@@ -83,6 +82,10 @@ class Client:
         self._etag = answer.headers["etag"]
         return content
 
+    def rest(self) -> None:
+        """Hang up before a while without requests: the server would."""
+        self._http.close()
+
     def _ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[http.client.HTTPResponse, bytes]:
@@ -114,109 +117,125 @@ class Client:
         return accepted, seen, after
 
 
-def ours(size: int, rounds: int, scratch: Path) -> tuple[list[float], list[float], float]:
-    """Publish into a site of so many packages; return seconds to acceptance and to be seen, and the memory."""
+class Ours:
+    """A served site of some size, and packages to publish in it."""
+
+    def __init__(self, size: int, packages: Iterator[Path], url: str, pid: int) -> None:
+        self.size = size
+        self.accepted: list[float] = []  # seconds, of each publish
+        self.seen: list[float] = []
+        self._packages = packages
+        self._pid = pid
+        self._client = Client(url)
+        self._index = names(self._client.look() or b"")
+
+    def publish(self) -> None:
+        """Publish the next package."""
+        accepted, seen, self._index = self._client.publish(next(self._packages), self._index)
+        self.accepted.append(accepted)
+        self.seen.append(seen)
+
+    def begin(self) -> None:
+        """Publish a few before the clock is started."""
+        self._client.rest()
+        for _ in range(WARM):
+            self.publish()
+        self.accepted.clear()
+        self.seen.clear()
+
+    def memory(self) -> float:
+        """Return the most memory that the server ever had, in bytes."""
+        return memory(self._pid)
+
+
+@contextmanager
+def ours(size: int, publishes: int, scratch: Path) -> Iterator[Ours]:
+    """Serve a site of so many packages."""
     root = scratch / f"site-{size}"
     open_site(root, create=True).close()
     channels.catalogue(root, size)
-    packages = newcomers(scratch / f"new-{size}", rounds + WARM, size)
-    accepted, seen = [], []
-    os.sync()  # what filling wrote is not the publishes' to wait for
+    packages = newcomers(scratch / f"new-{size}", publishes, size)
     with served(root, root.parent, "--open") as (url, pid):
-        client = Client(url)
-        index = names(client.look() or b"")
-        for path in packages:
-            first, second, index = client.publish(path, index)
-            accepted.append(first)
-            seen.append(second)
-        used = memory(pid)
-    shutil.rmtree(root)
-    return accepted[WARM:], seen[WARM:], used
-
-
-def theirs(
-    run: Callable[[Path], Any], size: int, rounds: int, scratch: Path, label: str
-) -> tuple[list[float], float]:
-    """Publish into a folder of so many packages; return the seconds of each, and those of the first index."""
-    channel = scratch / f"{label}-{size}"
-    shutil.copytree(scratch / f"packages-{size}", channel, copy_function=_link)
-    packages = newcomers(scratch / f"new-{label}-{size}", rounds, size)
-    begun = time.perf_counter()
-    with contextlib.redirect_stdout(sys.stderr):
-        run(channel)
-    first = time.perf_counter() - begun
-    taken = []
-    for path in packages:
-        before = names((channel / channels.SUBDIR / SHARDS).read_bytes())
-        begun = time.perf_counter()
-        shutil.copy(path, channel / channels.SUBDIR)
-        with contextlib.redirect_stdout(sys.stderr):
-            run(channel)
-        index = (channel / channels.SUBDIR / SHARDS).read_bytes()
-        taken.append(time.perf_counter() - begun)
-        name = path.name.rsplit("-", 2)[0]
-        if names(index).get(name) == before.get(name):
-            raise SystemExit(f"{label} did not index {path.name}")
-    shutil.rmtree(channel)
-    return taken, first
-
-
-def _link(source: str, target: str) -> None:
-    Path(target).hardlink_to(source)
-
-
-def conda_index(channel: Path) -> None:
-    """Index a folder with conda-index."""
-    conda_names.supply()
-    from conda_index.index import ChannelIndex  # noqa: PLC0415 - can be imported from here on
-
-    index: Any = ChannelIndex(
-        channel, "main", subdirs=(channels.SUBDIR, "noarch"), threads=1, write_shards=True,
-        write_current_repodata=False,
-    )  # fmt: skip
-    index.index(patch_generator=None)
-
-
-def rattler_index(channel: Path) -> None:
-    """Index a folder with rattler."""
-    asyncio.run(rattler.index.index_fs(channel))
-
-
-PEERS = {"conda-index": conda_index, "rattler": rattler_index}
+        yield Ours(size, iter(packages), url, pid)
 
 
 def measure(arguments: argparse.Namespace) -> list[Figure]:
-    """Measure every size, ours first."""
+    """Measure all sizes, then the peers."""
     figures: list[Figure] = []
-    smallest: float | None = None
-    with tempfile.TemporaryDirectory(prefix="publish-", dir=arguments.scratch) as folder:
+    sizes = sorted({*arguments.sizes, *arguments.peer_sizes})
+    publishes = WARM + arguments.rounds + len(PEERS) * arguments.peer_rounds * (WARM + BETWEEN)
+    with (
+        tempfile.TemporaryDirectory(prefix="publish-", dir=arguments.scratch) as folder,
+        ExitStack() as stack,
+    ):
         scratch = Path(folder)
-        for size in sorted(arguments.sizes):
+        sites = {}
+        for size in sizes:
             print(f"{size} packages", file=sys.stderr, flush=True)
-            accepted, seen, used = ours(size, arguments.rounds, scratch)
-            middle = statistics.median(seen)
-            figures.append(Figure(f"accepted, {size}", statistics.median(accepted) * 1e3, "ms",
-                                  spread=spread(accepted)))  # fmt: skip
-            figures.append(Figure(f"visible, {size}", middle * 1e3, "ms", spread=spread(seen)))
-            if smallest is None:
-                smallest = middle
-            else:
-                figures.append(
-                    Figure(f"visible, {size}", middle * 1e3, "ms", peer=f"ours at {min(arguments.sizes)}",
-                           peer_value=smallest * 1e3, target=GROWTH, bound="ratio", spread=spread(seen))
-                )  # fmt: skip
-            figures.append(Figure(f"server's memory, {size}", used / 1e6, "MB", target=MEMORY / 1e6))
-            if size in arguments.peer_sizes:
-                channels.directory(scratch / f"packages-{size}", size)
-                for label, run in PEERS.items():
-                    taken, first = theirs(run, size, arguments.peer_rounds, scratch, label)
-                    figures.append(Figure(f"visible, {size}", middle * 1e3, "ms", peer=label,
-                                          peer_value=statistics.median(taken) * 1e3, spread=spread(taken),
-                                          target=1 / FASTER if size >= 10_000 else None,
-                                          bound="ratio"))  # fmt: skip
-                    print(f"  {label}: first index {first:.1f} s", file=sys.stderr, flush=True)
+            sites[size] = stack.enter_context(ours(size, publishes, scratch))
+        os.sync()  # what filling wrote is not the publishes' to wait for
+        figures += growth([sites[size] for size in sizes], arguments.rounds)
+        for size in sorted(arguments.peer_sizes):
+            figures += against(sites[size], arguments.peer_rounds, scratch)
+        figures += [
+            Figure(f"server's memory, {size}", site.memory() / 1e6, "MB", target=MEMORY / 1e6)
+            for size, site in sites.items()
+        ]
         if arguments.catalogue:
             figures.append(alone(arguments.catalogue, arguments.rounds, scratch))
+    return figures
+
+
+def growth(sites: list[Ours], rounds: int) -> list[Figure]:
+    """Publish in all sites by turns."""
+    for site in sites:
+        site.begin()
+    for number in range(rounds):
+        for site in sites if number % 2 else reversed(sites):
+            site.publish()
+    smallest = sites[0]
+    figures = []
+    for site in sites:
+        middle = statistics.median(site.seen)
+        figures.append(
+            Figure(f"accepted, {site.size}", statistics.median(site.accepted) * 1e3, "ms",
+                   spread=spread(site.accepted))
+        )  # fmt: skip
+        figures.append(Figure(f"visible, {site.size}", middle * 1e3, "ms", spread=spread(site.seen)))
+        if site is not smallest:
+            ratios = [one / other for one, other in zip(site.seen, smallest.seen, strict=True)]
+            figures.append(
+                Figure(f"visible, {site.size}", middle * 1e3, "ms", peer=f"ours at {smallest.size}",
+                       peer_value=statistics.median(smallest.seen) * 1e3, target=GROWTH, bound="ratio",
+                       spread=spread(ratios))
+            )  # fmt: skip
+    return figures
+
+
+def against(site: Ours, rounds: int, scratch: Path) -> list[Figure]:
+    """Publish in a site and, by turns, in folders of the same packages."""
+    packages = scratch / f"packages-{site.size}"
+    channels.directory(packages, site.size)
+    new = iter(newcomers(scratch / f"new-peers-{site.size}", len(PEERS) * (rounds + 1), site.size))
+    figures = []
+    for label, index in PEERS.items():
+        folder = indexers.Folder(packages, scratch / f"{label}-{site.size}", index)
+        folder.publish(next(new), index)
+        taken, own = [], []
+        for _ in range(rounds):
+            taken.append(folder.publish(next(new), index))
+            os.sync()  # nobody waits for what another one wrote
+            site.begin()
+            for _ in range(BETWEEN):
+                site.publish()
+            own.append(statistics.median(site.seen))
+            os.sync()
+        figures.append(
+            Figure(f"visible, {site.size}", statistics.median(own) * 1e3, "ms", peer=label,
+                   peer_value=statistics.median(taken) * 1e3, bound="ratio",
+                   spread=spread(one / other for one, other in zip(own, taken, strict=True)),
+                   target=1 / FASTER if site.size >= LARGE and label != LEAST else None)
+        )  # fmt: skip
     return figures
 
 
@@ -245,11 +264,11 @@ if __name__ == "__main__":
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="packages")
     parser.add_argument(
-        "--peer-sizes", type=int, nargs="*", default=[1_000, 10_000],
+        "--peer-sizes", type=int, nargs="*", default=[10_000],
         help="sizes at which the peers are measured too; 100000 takes them minutes for each publish",
     )  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=40, help="publishes at each size")
-    parser.add_argument("--peer-rounds", type=int, default=3, help="publishes by each peer at each size")
+    parser.add_argument("--rounds", type=int, default=100, help="publishes at each size")
+    parser.add_argument("--peer-rounds", type=int, default=5, help="publishes by each peer at each size")
     parser.add_argument("--catalogue", type=int, default=0, metavar="RECORDS",
                         help="also fill a catalogue with so many records, such as 1000000, and look at the memory")  # fmt: skip
     parser.add_argument("--scratch", type=Path, default=None, help="a folder on the disk to be measured")

@@ -27,8 +27,8 @@ from rattler import Gateway, MatchSpec, Subdir, solve
 import channels
 from crowd import crowd
 from harness import Figure, main, spread
+from indexers import names
 from nginx import Way, alone, in_front, nginx
-from publish import names
 from servers import served
 from sluice.testing import File, TinyPackage
 from sluice_channel.resource import SHARDS
