@@ -265,7 +265,11 @@ def test_a_batch_waits_a_little_for_those_who_were_just_answered(deployment, mon
             await one.put("d", batch="k")
             await asyncio.sleep(0.01)
             assert await one.state("d") is State.QUEUED
+            one.serving.pause()  # whoever waits for company starts nothing either
             await one.put("e", batch="k")
+            await asyncio.sleep(0.01)
+            assert one.serving.busy == 0
+            one.serving.resume()
             assert await one.first.asked.get() == ["d", "e"]
             monkeypatch.setattr("sluice_scheduler.serving.COMPANY", 0.0)
             one.first.may.release()

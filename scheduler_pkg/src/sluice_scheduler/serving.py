@@ -131,6 +131,8 @@ class Serving:
     async def _loop(self, slot: str) -> None:
         ending: deque[asyncio.Task[None]] = deque()
         while not self._draining or self._held:
+            if not self._held:
+                await self._company()  # before it is known whether work may start
             seen = self._lane.arrivals
             lowest = policy.LOWEST if self._held else await self._opened()
             instance = self.supervisor.ready(slot)
@@ -138,8 +140,6 @@ class Serving:
                 self._lane.release()  # what this one was woken for is another's
                 await self._idly(self.supervisor.instance(slot))
                 continue
-            if not self._held:
-                await self._company()
             try:
                 batch = self._held.popleft() if self._held else await self._lease(lowest)
             except QueueError as error:
