@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2 as triton
 
-from sluice_scheduler.api.rpc import calls, fields, messages
+from sluice_scheduler.api.problems import STATUS
+from sluice_scheduler.api.rpc import calls, codes, fields, messages
 from sluice_scheduler.callers import Scope
+from sluice_scheduler.errors import RequestError
 
 FOLDER = Path(messages.__file__).parent
 
@@ -68,6 +70,16 @@ def test_every_field_is_that_of_nvidias_client():
 )
 def test_which_scope_a_method_needs(method, scope):
     assert calls.needed(f"/{messages.INFERENCE}/{method}") is scope
+
+
+def test_every_status_of_http_has_one():
+    assert set(STATUS.values()) | {401, 403, 429, 503} <= codes.CODES.keys()
+
+
+def test_what_is_told_fits_into_the_trailers_of_any_client():
+    told = codes.problem(RequestError("a\n\n b" + "\U0001f600" * 5000)).details
+    assert told.startswith("a b")
+    assert len(told.encode()) * 3 < 16 << 10  # as percent signs and digits
 
 
 INSIDE = {5: {4: {}}}
