@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 
 from sluice.adapters.rattler_build import RattlerBuild
 from sluice.build import further, order
+from sluice.wheels.names import conda_name
 
 ROOT = Path(__file__).parents[3]
 RECIPES = ROOT / "recipes"
@@ -35,7 +36,8 @@ def test_a_recipe_says_what_its_pyproject_says(described, name):
         package, _, versions = spec.partition(" ")
         specs[package] = versions
     assert specs.pop("python") == project["requires-python"]
-    wanted = {Requirement(text).name: Requirement(text).specifier for text in project["dependencies"]}
+    needed = map(Requirement, project["dependencies"])
+    wanted = {conda_name(requirement.name): requirement.specifier for requirement in needed}
     assert specs.keys() == wanted.keys()
     for package, specifier in wanted.items():
         assert sorted(specs[package].split(",")) == sorted(str(specifier).split(","))
