@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.console import out, print_json, progress
+from sluice.cli.console import err, out, print_json, progress
 from sluice.cli.options import Json
+from sluice.compare.difference import printable
 from sluice_channel import notices as channel_notices
 from sluice_channel.errors import ExchangeError, InstructionsError, NoticeError
 from sluice_channel.exchange import patching
@@ -47,8 +48,11 @@ def import_(
     else:
         out.print(f"{channel}  {done.found} packages found, {done.added} added  generation {done.generation}")
     if done.refused:
-        listed = "".join(f"\n  {each}" for each in done.refused)
-        raise ExchangeError(f"{len(done.refused)} of {done.found} packages were refused:{listed}")
+        for each in done.refused:
+            err.print(f"refused  {printable(each)}", markup=False)
+        raise ExchangeError(
+            f"{len(done.refused)} of {done.found} packages were refused; the others are there"
+        )
 
 
 def export(
