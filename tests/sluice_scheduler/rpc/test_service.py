@@ -154,6 +154,40 @@ def test_it_drains_with_the_rest(start, tmp_path, rpc_address):
         assert "Traceback" not in daemon.log()
 
 
+def test_what_outlasts_the_drain_is_run_again(start, tmp_path, rpc_address):
+    with start("--grpc-port", "0", "--drain-seconds", "0.2") as daemon, ThreadPoolExecutor(1) as pool:
+        daemon.wait_ready()
+        with client_of(daemon, rpc_address) as client:
+            asked = pool.submit(refused, client.infer, "echo", texts(f"hold:{tmp_path}/go".encode()))
+            while not any(task["state"] == "running" for task in daemon.http.get("/v1/tasks").json()):
+                time.sleep(0.01)
+            task = daemon.http.get("/v1/tasks").json()[0]["id"]
+            assert daemon.end() == 0
+            assert asked.result(20)[0] in ("UNAVAILABLE", "CANCELLED")
+        assert "Traceback" not in daemon.log()
+        assert "never retrieved" not in daemon.log()
+    (tmp_path / "go").touch()
+    with start() as daemon:
+        daemon.wait_ready()
+        assert (daemon.task(task)["state"], daemon.task(task)["attempts"]) == ("succeeded", 2)
+
+
+def test_an_environment_is_named_once(start, rpc_address):
+    with (
+        start("--grpc-port", "0") as daemon,
+        grpc.insecure_channel(rpc_address(daemon.wait_ready())) as channel,
+    ):
+        ask = channel.unary_unary(f"{SERVICE}/ModelReady")
+        for metadata, expected in (
+            ((("environment", ENVIRONMENT), ("environment", "x")), "given 2 times"),
+            ((("x", "y" * 60_000),), "metadata"),
+        ):
+            with pytest.raises(grpc.RpcError) as error:
+                ask(b"\x0a\x04echo", metadata=metadata, timeout=10)
+            assert expected in error.value.details()
+        assert ask(b"\x0a\x04echo", metadata=(("environment", ENVIRONMENT),), timeout=10) == b"\x08\x01"
+
+
 def test_the_bound_of_a_request_may_become_smaller(start, tmp_path, rpc_address):
     config = tmp_path / "limits.toml"
     config.write_text("max_request_bytes = 100000\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import Any, Final
 
 from grpc import StatusCode
@@ -14,9 +15,11 @@ from sluice_scheduler.api.rpc.calls import Call
 from sluice_scheduler.api.rpc.codes import Problem
 from sluice_scheduler.dispatcher import Dispatcher
 from sluice_scheduler.ending import Ending
-from sluice_scheduler.errors import TransitionError, UnknownTaskError
+from sluice_scheduler.errors import QueueError, TransitionError, UnknownTaskError
 from sluice_scheduler.intake import SMALL, Admitted, Intake
 from sluice_scheduler.job import State
+
+log: Final = logging.getLogger(__name__)
 
 PAUSE: Final = 0.05  # seconds until a task that is being kept is looked for again
 
@@ -28,6 +31,7 @@ class Inferring:
         self._intake = intake
         self._dispatcher = dispatcher
         self._leaving: set[asyncio.Task[None]] = set()  # those whose caller is gone
+        self.stopping = False  # whether those who are cut off from now on did not hang up themselves
 
     async def __call__(self, asked: Any, call: Call) -> bytes:  # noqa: ANN401 - a ModelInferRequest
         """Answer one request."""
@@ -55,6 +59,9 @@ class Inferring:
         try:
             return await asyncio.shield(answering)
         except asyncio.CancelledError:
+            if self.stopping:  # the next scheduler runs it again, as it does with what was asked over HTTP
+                answering.cancel()
+                raise
             leaving = asyncio.ensure_future(self._leave(admitted.submission.id, answering))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
@@ -68,6 +75,9 @@ class Inferring:
             except UnknownTaskError:  # it is being kept just now
                 await asyncio.wait((answering,), timeout=PAUSE)
             except TransitionError:  # it has ended
+                break
+            except QueueError as error:
+                log.error("task %s: its caller is gone, and it is not cancelled: %s", task, error)  # noqa: TRY400
                 break
         with contextlib.suppress(Exception):  # it has nobody to tell
             await answering

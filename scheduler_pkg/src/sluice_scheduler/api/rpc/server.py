@@ -28,6 +28,7 @@ class RpcServer:
 
     def __init__(self, server: grpc.aio.Server, address: str) -> None:
         self._server = server
+        self._inferring: Inferring | None = None
         self.address = address  # HOST:PORT
 
     @classmethod
@@ -69,11 +70,13 @@ class RpcServer:
     ) -> None:
         """Begin to answer."""
         methods = looking.methods(fleet, dispatcher, repository)
-        methods[INFERRING] = Inferring(intake, dispatcher)
+        methods[INFERRING] = self._inferring = Inferring(intake, dispatcher)
         calls = Calls(methods, entrance=entrance, requests=requests, max_request_bytes=max_request_bytes)
         self._server.add_generic_rpc_handlers((calls,))
         await self._server.start()
 
     async def stop(self) -> None:
         """Take no more calls, and end those that are still under way after a while."""
+        if self._inferring:
+            self._inferring.stopping = True
         await self._server.stop(LINGER_SECONDS)
