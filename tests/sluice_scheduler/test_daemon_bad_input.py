@@ -133,9 +133,9 @@ def test_wrong_byte_counts(daemon, head, tail):
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ("[NaN, 1]", "NaN is no JSON number"),
+        ("[NaN, 1]", "not JSON"),
         ("[1e39, 1]", "outside FP32's range"),
-        ("[1e999, 1]", "element 0"),
+        ("[1e999, 1]", "number is infinity"),
         ("[true, 1]", "takes a finite number"),
         ("[[1], [2]]", "does not match its shape"),
         ('["", ""]', "takes a finite number"),

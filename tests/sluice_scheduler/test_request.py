@@ -71,7 +71,7 @@ def test_a_bad_tensor_of_several_stays_one():
 
 
 @pytest.mark.parametrize(
-    "deadline", [0, -1, 1e9, "1", True, 10**400, [1]], ids=["0", "-1", "1e9", "text", "true", "huge", "list"]
+    "deadline", [0, -1, 1e9, "1", True, 10**300, [1]], ids=["0", "-1", "1e9", "text", "true", "huge", "list"]
 )
 def test_a_deadline_that_is_none_is_refused(deadline):
     with pytest.raises(RequestError, match="deadline_seconds is a number above 0"):

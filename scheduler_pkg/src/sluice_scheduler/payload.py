@@ -5,17 +5,17 @@ u32-LE length of a JSON list of `{"name", "datatype", "shape", "size"}`, that li
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterable
 from typing import Any, Final
+
+import orjson
 
 from sluice_scheduler.errors import WorkerError
 from sluice_scheduler.tensors import InputError, Tensor
 from sluice_scheduler.wire import Body
 
 _LENGTH: Final = struct.Struct("<I")
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 def describe(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def describe(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
 def pack(tensors: Iterable[Tensor]) -> bytes:
     """Write tensors, in their order."""
     tensors = tuple(tensors)
-    header = _ENCODER.encode(describe(tensors)).encode()
+    header = orjson.dumps(describe(tensors))
     return b"".join((_LENGTH.pack(len(header)), header, *(t.data for t in tensors)))
 
 
@@ -36,7 +36,7 @@ def split(blob: bytes) -> tuple[list[dict[str, Any]], memoryview]:
     """Part what `pack` wrote into its header and all tensors' bytes, copying nothing."""
     (size,) = _LENGTH.unpack_from(blob)
     end = _LENGTH.size + size
-    return json.loads(blob[_LENGTH.size : end]), memoryview(blob)[end:]
+    return orjson.loads(blob[_LENGTH.size : end]), memoryview(blob)[end:]
 
 
 def unpack(blob: bytes) -> tuple[Tensor, ...]:

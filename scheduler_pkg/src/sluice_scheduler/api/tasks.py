@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from sluice.receipt.dsse import MEDIA_TYPE
-from sluice_scheduler import views
+from sluice_scheduler import document, views
 from sluice_scheduler.api import bodies, identity
 from sluice_scheduler.api.wanted import Wanted, query
 from sluice_scheduler.dispatcher import Dispatcher
@@ -95,18 +95,18 @@ def _look(router: APIRouter, queue: JobQueue, dispatcher: Dispatcher) -> None:
     @router.get("/{task}")
     async def show(
         task: str, wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False)] = 0.0
-    ) -> JSONResponse:
+    ) -> Response:
         """Show a task, waiting up to so many seconds for its end."""
         job = await dispatcher.wait(task, wait)
         if len(job.outputs or b"") <= SMALL:
-            return _shown(job)
-        return await asyncio.to_thread(_shown, job)
+            return _shown(views.task, job)
+        return await asyncio.to_thread(_shown, views.task, job)
 
     @router.get("/{task}/record")
-    async def record(task: str) -> JSONResponse:
+    async def record(task: str) -> Response:
         """Give all that is needed to make an answer again elsewhere."""
         job = await queue.get(task, inputs=True)
-        return await asyncio.to_thread(lambda: JSONResponse(views.record(job)))
+        return await asyncio.to_thread(_shown, views.record, job)
 
     @router.get("/{task}/receipt")
     async def receipt(task: str) -> Response:
@@ -117,5 +117,6 @@ def _look(router: APIRouter, queue: JobQueue, dispatcher: Dispatcher) -> None:
         return Response(envelope, media_type=MEDIA_TYPE)
 
 
-def _shown(job: Job) -> JSONResponse:
-    return JSONResponse(views.task(job))
+def _shown(view: Callable[[Job], dict[str, Any]], job: Job) -> Response:
+    """Show what holds tensors."""
+    return Response(document.write(view(job)), media_type="application/json")
