@@ -1,6 +1,7 @@
 """The floor plan in pyproject.toml holds, and what is imported is what is declared."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -25,7 +26,9 @@ def test_the_import_contracts_hold():
 @pytest.mark.parametrize("folder", DISTRIBUTIONS)
 def test_every_import_is_declared(folder):
     project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[<>=\[ ]", text)[0] for text in project["dependencies"]}
+    extras = project.get("optional-dependencies", {}).values()
+    needed = itertools.chain(project["dependencies"], *extras)
+    declared = {re.split(r"[<>=\[ ]", text)[0] for text in needed}
     owners = packages_distributions()
     own = DISTRIBUTIONS[folder]
     missing = {}

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import math
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableSequence, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -128,29 +128,19 @@ class Tensor:
         return tuple(_split(self.name, self.data))
 
 
-def parse(document: object, read: Callable[[object], Tensor] = Tensor.from_json) -> tuple[Tensor, ...]:
-    """Read the `inputs` (or `outputs`) list of the protocol's JSON; `read` makes a tensor of each item.
+def parse(document: object, read: Callable[[Any], Tensor] = Tensor.from_json) -> tuple[Tensor, ...]:
+    """Read the `inputs` (or `outputs`) list of the protocol; `read` makes a tensor of each item, here of its JSON.
 
     Raises:
         InputError: naming the tensor and what was expected.
 
     """
-    if not isinstance(document, list):
+    if not isinstance(document, list | MutableSequence):  # as protobuf's lists are
         raise InputError(f"inputs is a list of tensors, not {kind(document)}")
-    return collect(document, read)
-
-
-def collect(listed: Sequence[Any], read: Callable[[Any], Tensor]) -> tuple[Tensor, ...]:
-    """Read the inputs of a request; `read` makes a tensor of each item.
-
-    Raises:
-        InputError: there are too many, or two of one name.
-
-    """
-    if len(listed) > MAX_TENSORS:
-        raise InputError(f"inputs has {len(listed)} tensors; at most {MAX_TENSORS} are taken")
+    if len(document) > MAX_TENSORS:
+        raise InputError(f"inputs has {len(document)} tensors; at most {MAX_TENSORS} are taken")
     tensors: dict[str, Tensor] = {}
-    for item in listed:
+    for item in document:
         tensor = read(item)
         if tensor.name in tensors:
             raise InputError(f"tensor {tensor.name!r} is given twice")

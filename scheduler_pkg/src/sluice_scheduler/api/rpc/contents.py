@@ -46,7 +46,7 @@ def read(asked: Any) -> Inference:  # noqa: ANN401 - a ModelInferRequest
             f"raw_input_contents has {len(raw)} parts for {len(asked.inputs)} inputs; give one for each, or none"
         )
     given = iter(raw)
-    inputs = tensors.collect(asked.inputs, lambda one: _tensor(one, next(given, None)))
+    inputs = tensors.parse(asked.inputs, lambda one: _tensor(one, next(given, None)))
     parameters = {"binary_data_output": bool(raw)} | _parameters(asked.parameters)
     outputs = [
         {"name": one.name, "parameters": _parameters(one.parameters)}
