@@ -31,27 +31,14 @@ from sluice_scheduler.deployment import Deployment, ServedModel
 from sluice_scheduler.instance import Instance
 from sluice_scheduler.model import Model
 from sluice_scheduler.profile import NumericProfile
+from sluice_scheduler.signature import TensorSpec
 from sluice_scheduler.tensors import Tensor
+from sluice_scheduler.testing import PYTHON, TinyModel
 from sluice_scheduler.worker import sealed
 from sluice_scheduler.zygote import Zygote
 
 SIZES = (3 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20)  # bytes
 MOST_JSON = 4 << 20  # bytes; a larger tensor takes JSON minutes
-TOML = """\
-format = 1
-name = "same"
-version = "1"
-loader = "same_model:load"
-max_batch_size = 1
-[[inputs]]
-name = "x"
-datatype = "FP32"
-shape = [-1, -1]
-[[outputs]]
-name = "x"
-datatype = "FP32"
-shape = [-1, -1]
-"""
 CODE = """\
 import sys
 class Same:
@@ -61,6 +48,8 @@ def load(directory):
     sys.modules["sluice_worker.sealed"].AVAILABLE &= directory.name == "file"
     return Same()
 """
+X = TensorSpec("x", "FP32", (-1, -1))
+SAME = TinyModel("same", CODE, inputs=(X,), outputs=(X,), max_batch_size=1)
 WAYS = ("file", "socket")
 TICK = 0.002  # seconds
 
@@ -137,10 +126,9 @@ async def _measure(folder: Path, peer: Peer, rounds: int) -> list[Figure]:
 def _deployment(folder: Path) -> Deployment:
     python = folder / "prefix" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec {sys._base_executable} "$@"\n')  # type: ignore[attr-defined]  # noqa: SLF001 - the one below a virtual environment
+    python.write_bytes(PYTHON.files["bin/python"].content)
     python.chmod(0o755)
-    (folder / "model.toml").write_text(TOML)
-    (folder / "same_model.py").write_text(CODE)
+    SAME.write(folder)
     model, nothing = Model.parse(folder), Digest.of(b"")
     served = ServedModel("same", folder, model, "", nothing)
     return Deployment(folder.name, "", folder / "prefix", nothing, nothing, NumericProfile(), (served,))

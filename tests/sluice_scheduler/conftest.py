@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
+from collections import Counter
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,8 +20,10 @@ import pytest
 from sluice.digest import Digest
 from sluice.solve import lock_spec
 from sluice.spec import EnvSpec
-from sluice.testing import File, TinyPackage, index
+from sluice.testing import index
 from sluice_scheduler import tensors
+from sluice_scheduler.signature import TensorSpec
+from sluice_scheduler.testing import PYTHON, TEXT, TinyModel, eventually
 
 ENVIRONMENT = "test-echo-pt213-cpu"
 DRIFTED = "test-drifted-pt213-cpu"
@@ -30,32 +33,7 @@ BATCH = "test-batch-pt213-cpu"
 UNSTEADY = "test-unsteady-pt213-cpu"
 NOISE = "test-noise-pt213-cpu"
 MIRROR = "test-mirror-pt213-cpu"
-MODEL_TOML = """
-format = 1
-name = "echo"
-version = "1.0.0"
-loader = "echo_model:load"
-max_batch_size = 8
-one_of = ["text", "pixels"]
-[[inputs]]
-name = "text"
-datatype = "BYTES"
-shape = [-1]
-optional = true
-[[inputs]]
-name = "pixels"
-datatype = "FP32"
-shape = [-1, 2]
-optional = true
-[[outputs]]
-name = "text"
-datatype = "BYTES"
-shape = [-1]
-[canary]
-file = "canary.json"
-output_sha256 = "{canary}"
-"""
-CANARY = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["canary"]}]}
+CANARY = (tensors.Tensor.of_bytes("text", [b"canary"]),)
 CANARY_OUTPUT = tensors.digest([tensors.Tensor.of_bytes("text", [b"CANARY"])]).hex
 MODEL_CODE = """
 import array, json, os, signal, tempfile, time
@@ -93,76 +71,14 @@ def answer(text, texts):
         return json.dumps(told).encode()
     return text.upper()
 """
-PYTHON = TinyPackage(
-    "python",
-    "3.11.0",
-    "0_test",
-    subdir="linux-64",
-    noarch=None,
-    extra={"python_site_packages_path": "lib/python3.11/site-packages"},
-    files={
-        # Any interpreter will do: the worker needs nothing but the standard library.
-        "bin/python": File(f'#!/bin/sh\nexec {sys._base_executable} "$@"\n'.encode(), executable=True)
-    },
+ECHO = TinyModel(
+    "echo",
+    MODEL_CODE,
+    inputs=(replace(TEXT, optional=True), TensorSpec("pixels", "FP32", (-1, 2), optional=True)),
+    one_of=("text", "pixels"),
+    canary=CANARY,
+    output_sha256=CANARY_OUTPUT,
 )
-FOLDER = "share/sluice/models/echo"
-
-
-def model_toml(canary):
-    return File(MODEL_TOML.replace("{canary}", canary).encode())
-
-
-ECHO_FILES = {
-    f"{FOLDER}/model.toml": model_toml(CANARY_OUTPUT),
-    f"{FOLDER}/canary.json": File(json.dumps(CANARY).encode()),
-    f"{FOLDER}/echo_model.py": File(MODEL_CODE.encode()),
-}
-ECHO = TinyPackage("echo", depends=["python"], files=ECHO_FILES)
-ECHO_BROKEN = TinyPackage(
-    "echo-broken", depends=["python"], files={**ECHO_FILES, f"{FOLDER}/broken": File(b"yes")}
-)
-ECHO_BATCH = TinyPackage(
-    "echo-batch",
-    depends=["python"],
-    files={
-        **ECHO_FILES,
-        f"{FOLDER}/model.toml": File(
-            model_toml(CANARY_OUTPUT).content + b"[batching]\nbucket = 4\nlengths = [99]\n"
-        ),
-    },
-)
-ECHO_UNSTEADY = TinyPackage(
-    "echo-unsteady",
-    depends=["python"],
-    files={
-        **ECHO_FILES,
-        f"{FOLDER}/model.toml": model_toml(""),
-        f"{FOLDER}/canary.json": File(json.dumps(CANARY).replace('"canary"', '"random"').encode()),
-    },
-)
-ECHO_NOISE = TinyPackage(
-    "echo-noise",
-    depends=["python"],
-    files={
-        **ECHO_FILES,
-        f"{FOLDER}/noise": File(b"yes"),
-        f"{FOLDER}/model.toml": File(
-            MODEL_TOML.replace("{canary}", "")
-            .replace(
-                '[[outputs]]\nname = "text"\ndatatype = "BYTES"', '[[outputs]]\nname = "y"\ndatatype = "FP32"'
-            )
-            .encode()
-        ),
-    },
-)
-ECHO_DRIFTED = TinyPackage(
-    "echo-drifted", depends=["python"], files={**ECHO_FILES, f"{FOLDER}/model.toml": model_toml("f" * 64)}
-)
-MIRROR_FOLDER = "share/sluice/models/mirror"
-MIRROR_TENSORS = {
-    "inputs": {"half": "FP16", "real": "FP64", "flag": "BOOL", "blob": "BYTES"},
-    "outputs": {"bits": "UINT16", "real": "FP64", "flag": "BOOL", "blob": "BYTES"},
-}
 MIRROR_CODE = """
 class Mirror:
     def predict(self, inputs):  # without torch FP16 comes as bit patterns
@@ -170,27 +86,46 @@ class Mirror:
 def load(directory):
     return Mirror()
 """
-MIRROR_TOML = (
-    'format = 1\nname = "mirror"\nversion = "2.1"\nloader = "mirror_model:load"\nmax_batch_size = 4096\n'
+MIRRORED = (
+    *(
+        TensorSpec(name, datatype, (-1,), optional=True)
+        for name, datatype in (("real", "FP64"), ("flag", "BOOL"), ("blob", "BYTES"))
+    ),
+    TensorSpec("rows", "INT32", (-1, 2), optional=True),
 )
-for kind, tensors_of in MIRROR_TENSORS.items():
-    for name, datatype in tensors_of.items():
-        MIRROR_TOML += (
-            f'[[{kind}]]\nname = "{name}"\ndatatype = "{datatype}"\nshape = [-1]\noptional = true\n'
-        )
-    MIRROR_TOML += f'[[{kind}]]\nname = "rows"\ndatatype = "INT32"\nshape = [-1, 2]\noptional = true\n'
-ECHO_MIRROR = TinyPackage(
+MIRROR_MODEL = TinyModel(
     "mirror",
-    depends=["python"],
-    files={
-        f"{MIRROR_FOLDER}/model.toml": File(MIRROR_TOML.encode()),
-        f"{MIRROR_FOLDER}/mirror_model.py": File(MIRROR_CODE.encode()),
-    },
+    MIRROR_CODE,
+    version="2.1",
+    max_batch_size=4096,
+    inputs=(TensorSpec("half", "FP16", (-1,), optional=True), *MIRRORED),
+    outputs=(TensorSpec("bits", "UINT16", (-1,), optional=True), *MIRRORED),
 )
+PACKAGES = {
+    ENVIRONMENT: ECHO.package(),
+    OTHER: ECHO.package(),
+    BROKEN: replace(ECHO, files={"broken": b"yes"}).package("echo-broken"),
+    DRIFTED: replace(ECHO, output_sha256="f" * 64).package("echo-drifted"),
+    BATCH: replace(ECHO, bucket=4, lengths=(99,)).package("echo-batch"),
+    UNSTEADY: replace(ECHO, canary=(tensors.Tensor.of_bytes("text", [b"random"]),), output_sha256="").package(
+        "echo-unsteady"
+    ),
+    NOISE: replace(
+        ECHO, outputs=(TensorSpec("y", "FP32", (-1,)),), output_sha256="", files={"noise": b"yes"}
+    ).package("echo-noise"),
+    MIRROR: MIRROR_MODEL.package(),
+}
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
+    def __init__(self, *args, asked, **more):
+        self._asked = asked
+        super().__init__(*args, **more)
+
+    def log_request(self, *_):
+        self._asked.append(self.path)
+
+    def log_message(self, *_):
         pass
 
 
@@ -202,8 +137,9 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def served(root):
-    server = _Server(("127.0.0.1", 0), functools.partial(_Handler, directory=str(root)))
+def served(root, asked=None):
+    asked = [] if asked is None else asked
+    server = _Server(("127.0.0.1", 0), functools.partial(_Handler, asked=asked, directory=str(root)))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -229,30 +165,14 @@ def publish(folder, text):
 def channel(channel_root):
     """Give the URL of a channel with locked environments."""
     root = channel_root
-    for package in (
-        PYTHON,
-        ECHO,
-        ECHO_BROKEN,
-        ECHO_DRIFTED,
-        ECHO_BATCH,
-        ECHO_UNSTEADY,
-        ECHO_NOISE,
-        ECHO_MIRROR,
-    ):
+    for package in {one.name: one for one in (PYTHON, *PACKAGES.values())}.values():
         package.write(root)
     index(root)
     with served(root) as url:
-        environments = {ENVIRONMENT: "echo", OTHER: "echo", BROKEN: "echo-broken", DRIFTED: "echo-drifted"}
-        environments |= {
-            BATCH: "echo-batch",
-            UNSTEADY: "echo-unsteady",
-            NOISE: "echo-noise",
-            MIRROR: "mirror",
-        }
-        for name, model in environments.items():
+        for name, package in PACKAGES.items():
             folder = root / "envs" / name
             folder.mkdir(parents=True)
-            text = lock_spec(EnvSpec(name, (url,), (model,)), {})
+            text = lock_spec(EnvSpec(name, (url,), (package.name,)), {})
             # The same packages under another text: another environment of the same model.
             publish(folder, text + b"# other\n" if name == OTHER else text)
         yield url
@@ -287,29 +207,27 @@ class RunningDaemon:
         self.http = None
 
     def wait_listening(self, seconds=30):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise AssertionError(f"the daemon ended: {self.log()}")
-            if (self.state / "run.json").exists():
-                run = json.loads((self.state / "run.json").read_text())
-                if run["pid"] == self.process.pid:
-                    self.http = httpx.Client(base_url=run["url"], trust_env=False, timeout=30)
-                    return self
-            time.sleep(0.02)
-        raise AssertionError(f"the daemon does not listen: {self.log()}")
+        eventually(self._listens, seconds, told=self.log)
+        return self
 
     def wait_ready(self, seconds=30):
         self.wait_listening(seconds)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise AssertionError(f"the daemon ended: {self.log()}")
-            with suppress(httpx.TransportError):  # it ends: said above
-                if self.http.get("/health/ready").status_code == 200:
-                    return self
-            time.sleep(0.02)
-        raise AssertionError(f"the daemon is not ready: {self.log()}")
+        eventually(self._is_ready, seconds, told=self.log)
+        return self
+
+    def _listens(self):
+        assert self.process.poll() is None, f"the daemon ended: {self.log()}"
+        if (self.state / "run.json").exists():
+            run = json.loads((self.state / "run.json").read_text())
+            if run["pid"] == self.process.pid:
+                self.http = httpx.Client(base_url=run["url"], trust_env=False, timeout=30)
+        return self.http is not None
+
+    def _is_ready(self):
+        assert self.process.poll() is None, f"the daemon ended: {self.log()}"
+        with suppress(httpx.TransportError):  # it ends: said the next time
+            return self.http.get("/health/ready").status_code == 200
+        return False
 
     def log(self):
         return (self.state.parent / f"{self.state.name}.log").read_text()
@@ -327,12 +245,17 @@ class RunningDaemon:
 
     def running(self, task, seconds=10):
         """Wait until a task runs."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self.task(task, wait=0)["state"] == "running":
-                return
-            time.sleep(0.01)
-        raise AssertionError(f"task {task} does not run")
+        eventually(lambda: self.task(task, wait=0)["state"] == "running", seconds)
+
+    def until(self, seconds=10, **counts):
+        """Wait until so many of the latest tasks are in each of the states: `until(running=1, queued=2)`."""
+
+        def states():
+            return Counter(task["state"] for task in self.http.get("/v1/tasks").json())
+
+        eventually(
+            lambda: all(states()[name] == count for name, count in counts.items()), seconds, told=states
+        )
 
     def end(self, number=signal.SIGTERM, seconds=20):
         if self.process.poll() is None:
@@ -392,7 +315,7 @@ def daemons():
 
 @pytest.fixture(scope="session")
 def serving():
-    """Give what serves a folder over HTTP: `with serving(folder) as url`."""
+    """Give what serves a folder over HTTP: `with serving(folder) as url`; a list given as well gets what is asked for."""
     return served
 
 

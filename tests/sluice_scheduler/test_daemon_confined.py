@@ -5,30 +5,13 @@ import os
 import pickle
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
-from sluice.testing import File, TinyPackage
+from sluice_scheduler.testing import TinyModel, eventually
 
 HOSTILE = "test-hostile-pt213-cpu"
-FOLDER = "share/sluice/models/hostile"
-TOML = """
-format = 1
-name = "hostile"
-version = "1.0.0"
-loader = "hostile_model:load"
-max_batch_size = 8
-[[inputs]]
-name = "text"
-datatype = "BYTES"
-shape = [-1]
-[[outputs]]
-name = "text"
-datatype = "BYTES"
-shape = [-1]
-"""
 CODE = """
 import os, signal, socket, subprocess, sys, tempfile, threading, time
 kept = []
@@ -44,13 +27,11 @@ def load(directory):
 """
 
 
+FOLDER = TinyModel("hostile").folder
+
+
 def hostile(code=CODE, name="hostile", **more):
-    files = {f"{FOLDER}/model.toml": File(TOML.encode()), f"{FOLDER}/hostile_model.py": File(code.encode())}
-    return TinyPackage(
-        name,
-        depends=["python"],
-        files=files | {f"{FOLDER}/{key}": File(value) for key, value in more.items()},
-    )
+    return TinyModel("hostile", code, files=more).package(name)
 
 
 @pytest.fixture(scope="session")
@@ -74,15 +55,6 @@ def said(daemon, code):
     answer = ask(daemon, code)
     assert answer["state"] == "succeeded", answer["error"]
     return answer["outputs"][0]["data"][0]
-
-
-def eventually(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def alive(pid):
@@ -221,20 +193,20 @@ def test_no_process_that_a_model_starts_outlives_it(serve):
         orphan = int(said(daemon, ORPHAN))
         assert alive(orphan)
         assert "ran longer" in ask(daemon, "time.sleep(60)")["error"]
-        assert eventually(lambda: not alive(orphan))
+        eventually(lambda: not alive(orphan))
         orphan = int(said(daemon, ORPHAN))
         task = daemon.submit("time.sleep(60)", model="hostile")
         daemon.running(task)
         daemon.http.delete(f"/v1/tasks/{task}")
-        assert eventually(lambda: not alive(orphan))
+        eventually(lambda: not alive(orphan))
         orphan = int(said(daemon, ORPHAN))
         (keeper,) = children(daemon.process.pid)
         (zygote,) = children(keeper)
         os.kill(zygote, signal.SIGKILL)
-        assert eventually(lambda: not alive(orphan) and not alive(keeper))
+        eventually(lambda: not alive(orphan) and not alive(keeper))
         orphan = int(said(daemon, ORPHAN))
         daemon.end(signal.SIGKILL)
-        assert eventually(lambda: not alive(orphan))
+        eventually(lambda: not alive(orphan))
 
 
 def children(pid):
@@ -245,11 +217,11 @@ def test_a_model_that_hangs_in_load_ends_with_a_killed_daemon(start, publish_pac
     name = publish_package("test-hangs-pt213-cpu", hostile("import time\ntime.sleep(600)\n", "hangs"))
     with start(environments=(name,)) as daemon:
         daemon.wait_listening()
-        assert eventually(lambda: children(daemon.process.pid) and children(children(daemon.process.pid)[0]))
+        eventually(lambda: children(daemon.process.pid) and children(children(daemon.process.pid)[0]))
         keeper = children(daemon.process.pid)[0]
         (zygote,) = children(keeper)
         daemon.end(signal.SIGKILL)
-        assert eventually(lambda: not alive(zygote) and not alive(keeper))
+        eventually(lambda: not alive(zygote) and not alive(keeper))
 
 
 def test_a_model_that_exits_in_load_is_one_line(start, publish_package):

@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from sluice.testing import File, TinyPackage
+from sluice_scheduler.tensors import Tensor
+from sluice_scheduler.testing import TinyModel, eventually
 
 ENVIRONMENT = "test-echo-pt213-cpu"
 OTHER = "test-other-pt213-cpu"
@@ -30,39 +30,12 @@ class {name}:
             os._exit(3)
         return {{"text": [word.upper().encode() for word in words]}}
 """
-TOML = """
-format = 1
-name = "{name}"
-version = "1.0.0"
-loader = "{module}:load"
-max_batch_size = 8
-[[inputs]]
-name = "text"
-datatype = "BYTES"
-shape = [-1]
-[[outputs]]
-name = "text"
-datatype = "BYTES"
-shape = [-1]
-[canary]
-file = "canary.json"
-"""
-CANARY = '{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["canary"]}]}'
+CANARY = (Tensor.of_bytes("text", [b"canary"]),)
 
 
 def package(name, *, size=0, broken="/nowhere"):
-    folder = f"share/sluice/models/{name}"
-    module = f"{name}_model"
     code = LOADER.format(name=name.title(), size=size, broken=str(broken))
-    return TinyPackage(
-        name,
-        depends=["python"],
-        files={
-            f"{folder}/model.toml": File(TOML.format(name=name, module=module).encode()),
-            f"{folder}/canary.json": File(CANARY.encode()),
-            f"{folder}/{module}.py": File(code.encode()),
-        },
-    )
+    return TinyModel(name, code, canary=CANARY).package()
 
 
 @pytest.fixture(scope="session")
@@ -77,15 +50,6 @@ def large(publish_package):
     """Give two environments of one large model each."""
     names = ("one", "two")
     return [publish_package(f"test-{name}-pt213-cpu", package(name, size=LARGE)) for name in names]
-
-
-def eventually(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def shown(daemon, name):
@@ -105,20 +69,20 @@ def test_instances_come_with_the_load_and_go_when_idle(start, tmp_path):
         daemon.wait_ready()
         assert shown(daemon, ENVIRONMENT)["instances"] == 1
         tasks = [daemon.submit(f"hold:{tmp_path}/go") for _ in range(5)]
-        assert eventually(lambda: shown(daemon, ENVIRONMENT)["instances"] == 3)
+        eventually(lambda: shown(daemon, ENVIRONMENT)["instances"] == 3)
         for task in tasks[:3]:
             daemon.running(task)
         assert daemon.task(tasks[4], wait=0)["state"] == "queued"
         (tmp_path / "go").touch()
         assert {daemon.task(task)["state"] for task in tasks} == {"succeeded"}
-        assert eventually(lambda: shown(daemon, ENVIRONMENT)["instances"] == 1)
+        eventually(lambda: shown(daemon, ENVIRONMENT)["instances"] == 1)
         assert daemon.answer("x")["attempts"] == 1
 
 
 def test_without_instances_a_task_gets_one(start):
     with start("--min-instances", "0", "--idle-seconds", "0.2") as daemon:
         daemon.wait_ready()
-        assert eventually(lambda: shown(daemon, ENVIRONMENT)["instances"] == 0)
+        eventually(lambda: shown(daemon, ENVIRONMENT)["instances"] == 0)
         assert shown(daemon, ENVIRONMENT)["ready"]
         assert daemon.answer("x")["state"] == "succeeded"
 
@@ -132,8 +96,8 @@ def test_lazy_environments_share_a_budget_that_fits_one(start, large, tmp_path):
         assert loaded(daemon) == set()
         for model, name in (("one", first), ("two", second), ("one", first)):
             assert daemon.answer("x", model=model)["state"] == "succeeded"
-            assert eventually(lambda name=name: loaded(daemon) == {name})
-            assert eventually(lambda name=name: (shown(daemon, name)["memory_bytes"] or 0) >= LARGE)
+            eventually(lambda name=name: loaded(daemon) == {name})
+            eventually(lambda name=name: (shown(daemon, name)["memory_bytes"] or 0) >= LARGE)
         assert daemon.answer("x", model="echo")["state"] == "succeeded"
         assert loaded(daemon) == {first, ENVIRONMENT}
         # It works: it is not touched, but it starts no more, and makes room once it has finished.
@@ -141,7 +105,7 @@ def test_lazy_environments_share_a_budget_that_fits_one(start, large, tmp_path):
         daemon.running(working)
         later = daemon.submit("z", model="one")
         waiting = daemon.submit("y", model="two")
-        assert eventually(lambda: f"{first}: finishes its work" in daemon.log())
+        eventually(lambda: f"{first}: finishes its work" in daemon.log())
         assert loaded(daemon) == {first, ENVIRONMENT}
         (tmp_path / "go").touch()
         ended = [daemon.task(task) for task in (working, waiting, later)]
@@ -155,9 +119,9 @@ def test_what_can_never_fit_is_refused_and_says_why(start, large):
     with start(*arguments, environments=(first,)) as daemon:
         daemon.wait_ready()
         assert daemon.answer("x", model="one")["state"] == "succeeded"  # its size was not known yet
-        assert eventually(lambda: loaded(daemon) == set())
+        eventually(lambda: loaded(daemon) == set())
         waits = daemon.submit("y", model="one")
-        assert eventually(lambda: "cannot be loaded" in shown(daemon, first)["state"])
+        eventually(lambda: "cannot be loaded" in shown(daemon, first)["state"])
         assert f"--budget-bytes allows {LARGE // 2}" in shown(daemon, first)["state"]
         assert daemon.task(waits, wait=0)["state"] == "queued"
         tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["z"]}
@@ -170,7 +134,7 @@ def test_a_lazy_environment_without_work_is_unloaded(start):
         daemon.wait_ready()
         for text in ("x", "y"):
             assert daemon.answer(text)["state"] == "succeeded"
-            assert eventually(lambda: loaded(daemon) == set())
+            eventually(lambda: loaded(daemon) == set())
 
 
 def test_a_breaker_opens_for_one_lane_and_closes_when_its_model_is_healed(start, frail):
@@ -182,14 +146,14 @@ def test_a_breaker_opens_for_one_lane_and_closes_when_its_model_is_healed(start,
         try:
             crashed = daemon.answer("x", model="frail")
             assert (crashed["state"], crashed["attempts"]) == ("failed", 3)
-            assert eventually(lambda: breaker(daemon) != "closed")
+            eventually(lambda: breaker(daemon) != "closed")
             waits = daemon.submit("y", model="frail")
             assert daemon.answer("unharmed")["state"] == "succeeded"
             # The canary that probes it takes its process down as well.
-            assert eventually(lambda: shown(daemon, name)["breaker"]["cause"] in ("load", "crash"))
-            assert eventually(lambda: daemon.log().count("its breaker is half-open") >= 2)
+            eventually(lambda: shown(daemon, name)["breaker"]["cause"] in ("load", "crash"))
+            eventually(lambda: daemon.log().count("its breaker is half-open") >= 2)
             assert daemon.task(waits, wait=0)["state"] == "queued"
-            assert eventually(lambda: breaker(daemon) == "open")
+            eventually(lambda: breaker(daemon) == "open")
             tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["z"]}
             refused = daemon.http.post("/v2/models/frail/infer", json={"inputs": [tensor]})
             assert (refused.status_code, "it pauses" in refused.json()["error"]) == (503, True)
@@ -208,7 +172,7 @@ def test_a_breaker_is_reset_by_hand(start, frail):
         broken.touch()
         try:
             task = daemon.submit("x", model="frail")
-            assert eventually(lambda: breaker(daemon) == "open")
+            eventually(lambda: breaker(daemon) == "open")
         finally:
             broken.unlink()
         reset = [str(sluice), "scheduler", "breaker", "reset", name, "--url", str(daemon.http.base_url)]
@@ -229,5 +193,5 @@ def test_a_time_out_counts_and_replaces_one_instance(start, frail, tmp_path):
         assert daemon.answer("x", model="frail")["state"] == "succeeded"
         for _ in range(2):
             assert "ran longer" in daemon.answer(f"hold:{tmp_path}/never", model="frail")["error"]
-        assert eventually(lambda: "its breaker is open: timeout" in daemon.log())
+        eventually(lambda: "its breaker is open: timeout" in daemon.log())
         assert daemon.answer("y", model="frail")["state"] == "succeeded"

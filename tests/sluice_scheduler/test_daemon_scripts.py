@@ -3,12 +3,12 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from sluice_scheduler.tensors import parse
+from sluice_scheduler.testing import eventually
 
 ENVIRONMENT = "test-echo-pt213-cpu"
 
@@ -44,15 +44,6 @@ def state_of(pid):
         return "gone"
 
 
-def eventually(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def pid_of(daemon, mark):
     """Find the process of a command by a word of it."""
 
@@ -65,8 +56,7 @@ def pid_of(daemon, mark):
                 continue
         return None
 
-    assert eventually(lambda: found() is not None)
-    return found()
+    return eventually(found)
 
 
 def test_a_command_runs_in_its_activated_environment_and_folder(daemon):
@@ -115,7 +105,7 @@ def test_it_is_confined(daemon):
 def test_what_it_leaves_running_ends_with_it(daemon):
     code, out, _, _ = run(daemon, "sh", "-c", "setsid sleep 600 > /dev/null 2>&1 & echo $!")
     assert code == 0
-    assert eventually(lambda: state_of(int(out)) in ("gone", "Z"))
+    eventually(lambda: state_of(int(out)) in ("gone", "Z"))
 
 
 def test_a_cancelled_one_ends_with_all_it_started(daemon):
@@ -123,7 +113,7 @@ def test_a_cancelled_one_ends_with_all_it_started(daemon):
     pid = pid_of(daemon, "mark-of-the-cancelled")
     others = [pid_of(daemon, "601"), pid_of(daemon, "602")]
     assert daemon.http.delete(f"/v1/tasks/{task}").json()["state"] == "cancelled"
-    assert eventually(lambda: {state_of(one) for one in (pid, *others)} <= {"gone", "Z"})
+    eventually(lambda: {state_of(one) for one in (pid, *others)} <= {"gone", "Z"})
 
 
 def test_commands_that_cannot_be_are_refused(daemon):
@@ -182,7 +172,7 @@ def test_one_that_takes_too_long_is_stopped(scripted):
         task = submit(daemon, "sleep", "603")
         answer = daemon.task(task)
         assert (answer["state"], answer["error"]) == ("failed", "ran longer than 1 s and was stopped")
-        assert eventually(lambda: not _running("603"))
+        eventually(lambda: not _running("603"))
 
 
 def _running(mark):

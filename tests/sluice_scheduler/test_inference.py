@@ -147,7 +147,7 @@ def written(members):
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
 def test_what_is_no_json_number_is_refused(text):
     body = b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [%s]}]}' % text.encode()
-    with pytest.raises(RequestError, match="is not JSON: .* \\(char"):
+    with pytest.raises(RequestError, match=r"is not JSON: .* \(char"):
         Inference.parse(body, None)
 
 

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from sluice_scheduler.testing import eventually
+
 ENVIRONMENT = "test-echo-pt213-cpu"
 OTHER = "test-other-pt213-cpu"
 HEADER = "Inference-Header-Content-Length"
@@ -140,7 +142,7 @@ def test_statistics_count_rows_tasks_and_failures(one):
 def test_tasks_are_counted_too(oip_daemon, one):
     before = stats(one)["inference_stats"]["success"]["count"]
     oip_daemon.answer("x")
-    until(oip_daemon, lambda _: stats(one)["inference_stats"]["success"]["count"] == before + 1)
+    eventually(lambda: stats(one)["inference_stats"]["success"]["count"] == before + 1)
 
 
 def test_a_refused_input_is_400_and_a_broken_model_500(one):
@@ -162,22 +164,8 @@ def test_a_worker_that_is_lost_is_500(one):
 def held(daemon, pool, path, **more):
     """Keep the one worker of the echo environment busy until the file is there."""
     holding = pool.submit(infer, daemon.http, f"hold:{path}", **more)
-    until(daemon, lambda tasks: any(task["state"] == "running" for task in tasks))
+    daemon.until(running=1)
     return holding
-
-
-def until(daemon, reached, seconds=10):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        tasks = daemon.http.get("/v1/tasks").json()
-        if reached(tasks):
-            return tasks
-        time.sleep(0.01)
-    raise AssertionError(f"not reached: {tasks}")
-
-
-def queued(tasks):
-    return [task for task in tasks if task["state"] == "queued"]
 
 
 def test_a_task_that_does_not_start_in_time_is_cancelled_and_503(oip_daemon, tmp_path):
@@ -210,7 +198,7 @@ def test_priorities_order_what_waits(oip_daemon, tmp_path):
             for count, priority in enumerate((9, 1, 0), 1):
                 more = {"parameters": {"priority": priority}}
                 answers.append(pool.submit(infer, oip_daemon.http, str(priority), **more))
-                until(oip_daemon, lambda tasks, count=count: len(queued(tasks)) == count)
+                oip_daemon.until(queued=count)
         finally:
             go.touch()
         assert holding.result().status_code == 200
@@ -236,11 +224,9 @@ def test_stopping_drops_what_only_its_caller_waited_for(start, tmp_path):
         daemon.wait_ready()
         holding = held(daemon, pool, tmp_path / "go")
         waiting = pool.submit(infer, daemon.http, "x")
-        until(daemon, queued)
+        daemon.until(queued=1)
         daemon.process.terminate()
-        deadline = time.monotonic() + 10
-        while daemon.http.get("/v2/health/ready").status_code == 200:
-            assert time.monotonic() < deadline
+        eventually(lambda: daemon.http.get("/v2/health/ready").status_code != 200)
         assert infer(daemon.http, "late").status_code == 503
         (tmp_path / "go").touch()
         assert holding.result().status_code == 200

@@ -17,25 +17,9 @@ from sluice_scheduler.job import State, Submission
 from sluice_scheduler.model import Model
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.queues.memory import MemoryQueue
+from sluice_scheduler.testing import TinyModel
 
 LANE = "test-echo-pt213-cpu"
-TOML = """
-format = 1
-name = "echo"
-version = "1"
-loader = "echo:load"
-max_batch_size = 8
-[[inputs]]
-name = "text"
-datatype = "BYTES"
-shape = [-1]
-[[outputs]]
-name = "text"
-datatype = "BYTES"
-shape = [-1]
-[batching]
-bucket = 8
-"""
 TENSORS = (tensors.Tensor.of_bytes("text", [b"x"]),)
 
 
@@ -111,10 +95,9 @@ def in_turn(monkeypatch):
 
 @pytest.fixture
 def deployment(tmp_path):
-    (tmp_path / "model.toml").write_text(TOML)
-    (tmp_path / "echo.py").touch()
+    folder = TinyModel("echo", bucket=8).write(tmp_path)
     one = Digest.of(b"1")
-    served = ServedModel("echo", tmp_path, Model.parse(tmp_path), "echo.conda", one)
+    served = ServedModel("echo", folder, Model.parse(folder), "echo.conda", one)
     return Deployment(LANE, "", Path("/nowhere"), one, one, NumericProfile(), (served,))
 
 

@@ -1,11 +1,7 @@
 """A channel whose one environment can be given any of several versions, and daemons that follow it."""
 
-import json
-import struct
-import sys
-import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +9,11 @@ import pytest
 from sluice.digest import Digest
 from sluice.solve import lock_spec
 from sluice.spec import EnvSpec
-from sluice.testing import File, TinyPackage, index
+from sluice.testing import TinyPackage, index
 from sluice_scheduler import tensors
+from sluice_scheduler.testing import PYTHON, TEXT, TinyModel, eventually, tiny_weights
 
 ENVIRONMENT = "test-turn-pt213-cpu"
-FOLDER = "share/sluice/models/turn"
 CODE = """
 import os, time
 def load(directory):
@@ -36,33 +32,8 @@ class Turn:
                 time.sleep(0.01)
         return {OUTPUT: [self.tag + b": " + text for text in inputs["text"]]}
 """
-TOML = """
-format = 1
-name = "turn"
-version = "VERSION"
-loader = "turn_model:load"
-max_batch_size = 8
-[[inputs]]
-name = "text"
-datatype = "BYTES"
-shape = [-1]
-[[outputs]]
-name = "OUTPUT"
-datatype = "BYTES"
-shape = [-1]
-[canary]
-file = "canary.json"
-output_sha256 = "CANARY"
-"""
-CANARY = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["canary"]}]}
+CANARY = (tensors.Tensor.of_bytes("text", [b"canary"]),)
 GOOD = ("one", "two", "three")
-
-
-def weights(tag):
-    """Write a safetensors file of one tensor."""
-    header = {"tag": {"dtype": "U8", "shape": [len(tag)], "data_offsets": [0, len(tag)]}}
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + tag.encode()
 
 
 def canary(tag, output="text"):
@@ -71,18 +42,16 @@ def canary(tag, output="text"):
 
 def package(name, tag, *, output="text", expected=None):
     """Make a version of the model's package."""
-    text = TOML.replace("VERSION", tag).replace("OUTPUT", output)
-    return TinyPackage(
+    model = TinyModel(
         "turn",
-        build=f"{name}_0",
-        depends=["python", "pytorch"],
-        files={
-            f"{FOLDER}/model.toml": File(text.replace("CANARY", expected or canary(tag, output)).encode()),
-            f"{FOLDER}/canary.json": File(json.dumps(CANARY).encode()),
-            f"{FOLDER}/turn_model.py": File(CODE.replace("OUTPUT", repr(output)).encode()),
-            f"{FOLDER}/weights.safetensors": File(weights(tag)),
-        },
+        CODE.replace("OUTPUT", repr(output)),
+        outputs=(replace(TEXT, name=output),),
+        version=tag,
+        canary=CANARY,
+        output_sha256=expected or canary(tag, output),
+        files={"weights.safetensors": tiny_weights(tag.encode())},
     )
+    return model.package(build=f"{name}_0", depends=("python", "pytorch"))
 
 
 PACKAGES = (
@@ -91,26 +60,21 @@ PACKAGES = (
     package("differing", "differing", expected="f" * 64),
     package("incompatible", "incompatible", output="words"),
 )
-PYTHON = TinyPackage(
-    "python",
-    "3.11.0",
-    "0_test",
-    subdir="linux-64",
-    noarch=None,
-    extra={"python_site_packages_path": "lib/python3.11/site-packages"},
-    files={"bin/python": File(f'#!/bin/sh\nexec {sys._base_executable} "$@"\n'.encode(), executable=True)},
-)
-
 TORCH = TinyPackage("pytorch", "2.13.0", "cpu_0")  # what the environment's name promises
 
 
 @dataclass
 class Rolling:
-    """A channel's folder and address, and the lock of every version."""
+    """A channel's folder and address, the lock of every version, and the paths that it was asked for."""
 
     root: Path
     url: str
     locks: dict[str, bytes]
+    asked: list[str]
+
+    def looks(self):
+        """Count how often somebody looked whether there is a newer lock."""
+        return sum(path.startswith(f"/envs/{ENVIRONMENT}/pixi.lock") for path in self.asked)
 
     def publish(self, name, *, remark=""):
         """Have the channel's environment be a version; returns the lock's digest."""
@@ -131,10 +95,11 @@ def packed(tmp_path_factory, serving):
     for one in (PYTHON, TORCH, *PACKAGES):
         one.write(root)
     index(root)
-    with serving(root) as url:
+    asked = []
+    with serving(root, asked) as url:
         names = [one.build.removesuffix("_0") for one in PACKAGES]
         locks = {name: lock_spec(EnvSpec(ENVIRONMENT, (url,), (f"turn 1.0 {name}_0",)), {}) for name in names}
-        yield Rolling(root, url, locks)
+        yield Rolling(root, url, locks, asked)
 
 
 @pytest.fixture(scope="session")
@@ -180,11 +145,14 @@ class Following:
 
     def until(self, condition, seconds=30):
         """Wait until a condition of the environment holds."""
-        deadline = time.monotonic() + seconds
-        while not condition(one := self.environment()):
-            assert time.monotonic() < deadline, (one, self.daemon.log())
-            time.sleep(0.02)
-        return one
+        shown = []
+
+        def holds():
+            shown[:] = [self.environment()]
+            return condition(*shown)
+
+        eventually(holds, seconds, told=lambda: (shown, self.daemon.log()))
+        return shown[0]
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from sluice.lock import Lock
 from sluice.receipt import Receipt
 from sluice_scheduler import tensors
+from sluice_scheduler.testing import eventually, tiny_weights
 
 ENVIRONMENT = "test-turn-pt213-cpu"
 NAME = "weights.safetensors"
@@ -20,8 +19,7 @@ SLUICE = str(Path(sys.executable).parent / "sluice")
 
 
 def weights(tag):
-    text = json.dumps({"tag": {"dtype": "U8", "shape": [len(tag)], "data_offsets": [0, len(tag)]}}).encode()
-    return struct.pack("<Q", len(text)) + text + tag.encode()
+    return tiny_weights(tag.encode())
 
 
 def canary(tag):
@@ -64,7 +62,7 @@ def test_marked_weights_are_served_and_every_link_names_them(dropping, packed, t
         one = daemon.until(lambda one: one["generation"] == 2)
         assert daemon.tag() == "dropped"
         assert {one[link] for link in ("lock", "tree")}.isdisjoint({before["lock"], before["tree"]})
-        until_there(folder.with_name("first.served"))
+        eventually(folder.with_name("first.served").exists)
         assert not folder.with_name("first.done").exists()
         answer = daemon.ask("again")
         receipt = Receipt.parse(daemon.http.get(answer["parameters"]["receipt"]).content).answer
@@ -97,13 +95,6 @@ def replay(daemon, task, place, tmp_path):
     return [one["equal"] for one in json.loads(done.stdout)]
 
 
-def until_there(path, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, path
-        time.sleep(0.02)
-
-
 BAD = {
     "changed": (({NAME: weights("changed")}, {NAME: weights("marked!")}), "it was changed, or not written"),
     "half": (({NAME: weights("half")[:-2]}, {NAME: weights("half")}), "it was changed, or not written"),
@@ -120,10 +111,10 @@ def test_what_is_not_as_marked_is_refused_and_the_old_one_serves(dropping):
     start, drop = dropping
     with start() as daemon:
         folder = drop("unmarked", {NAME: weights("unmarked")})
-        until_there(folder.with_name("unmarked.served"))
+        eventually(folder.with_name("unmarked.served").exists)
         for name, (files, reason) in BAD.items():
             folder = drop(name, *files)
-            until_there(folder.with_name(f"{name}.refused"))
+            eventually(folder.with_name(f"{name}.refused").exists)
             told = json.loads(folder.with_name(f"{name}.refused").read_text())
             assert reason in told["reason"], told
             assert reason in daemon.environment()["refused"]
@@ -141,7 +132,7 @@ def test_without_a_marker_nothing_is_looked_at(dropping, tmp_path):
     (folder / NAME).write_bytes(weights("growing")[:20])
     with start() as daemon:
         served = drop("whole", {NAME: weights("whole")})
-        until_there(served.with_name("whole.served"))
+        eventually(served.with_name("whole.served").exists)
         assert daemon.tag() == "whole"
         assert (folder / NAME).read_bytes() == weights("growing")[:20]
         assert [entry["outcome"] for entry in daemon.versions()] == ["deployed", "deployed"]

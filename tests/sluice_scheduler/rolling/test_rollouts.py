@@ -3,7 +3,6 @@
 import json
 import os
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -12,6 +11,7 @@ from typer.testing import CliRunner
 from sluice.errors import SluiceError
 from sluice.receipt import Receipt, published
 from sluice_scheduler.cli import app
+from sluice_scheduler.testing import eventually
 
 ENVIRONMENT = "test-turn-pt213-cpu"
 FLIPS = int(os.environ.get("SLUICE_TEST_FLIPS", "10"))
@@ -39,7 +39,8 @@ def test_a_newer_lock_is_served_and_rolled_back_and_does_not_come_back_by_itself
             "reason": "",
         }
         assert daemon.tag() == "one"
-        time.sleep(0.5)  # several looks at the channel, which has the second still
+        looks = packed.looks()
+        eventually(lambda: packed.looks() >= looks + 4)  # at the channel, which has the second still
         assert daemon.environment()["lock"] == first
         third = packed.publish("three")
         daemon.until(lambda one: one["lock"] == third)
@@ -128,8 +129,7 @@ def test_flips_under_load_fail_nothing_and_mix_nothing(follow, packed):
             lock = packed.publish(names[flip % 3])
             daemon.until(lambda one, lock=lock: one["lock"] == lock)
             enough = len(load.answers) + CLIENTS
-            while len(load.answers) < enough:
-                time.sleep(0.01)
+            eventually(lambda enough=enough: len(load.answers) >= enough)
         keys = published.parse(daemon.http.get("/v1/keys").content, "keys")
         generations = {}
         for text, answer in list(load.answers):
@@ -172,10 +172,7 @@ def test_the_old_generation_finishes_its_work_and_is_gone(follow, packed, tmp_pa
         assert daemon.http.post(named.replace("two", "one"), json=body).status_code == 404
         (tmp_path / "go").touch()
         assert daemon.daemon.task(held)["outputs"][0]["data"] == [f"one: hold {tmp_path}/go"]
-        deadline = time.monotonic() + 10
-        while len(daemon.processes()) == both:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        eventually(lambda: len(daemon.processes()) != both)
 
 
 def test_a_channel_that_is_gone_does_not_matter_also_at_the_start(packed, store, daemons, serving, tmp_path):
@@ -185,10 +182,7 @@ def test_a_channel_that_is_gone_does_not_matter_also_at_the_start(packed, store,
         assert daemon.wait_ready().http.get("/v1/environments").json()[0]["generation"] == 1
     with daemons(url, store, state, "--watch-seconds", "0.05", environments=(ENVIRONMENT,)) as daemon:
         daemon.wait_ready()
-        deadline = time.monotonic() + 10
-        while "what is served goes on being served" not in daemon.log():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        eventually(lambda: "what is served goes on being served" in daemon.log(), told=daemon.log)
         assert daemon.answer("x", model="turn")["outputs"][0]["data"] == ["one: x"]
 
 

@@ -3,12 +3,12 @@
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice_scheduler.testing import eventually
 from sluice_scheduler.watching import LONGEST_PAUSE, pause
 
 ENVIRONMENT = "test-turn-pt213-cpu"
@@ -50,11 +50,8 @@ def site(packed, tmp_path):
     register("one")
     with subprocess.Popen([*command, "--ready-file", str(ready)]) as process:
         try:
-            deadline = time.monotonic() + 30
-            while not ready.exists():
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            eventually(lambda: ready.exists() or process.poll() is not None, 30)
+            assert process.poll() is None
             yield f"http://127.0.0.1:{port}/main", register
         finally:
             process.terminate()
@@ -68,9 +65,8 @@ def test_a_channel_that_can_wait_is_waited_for(site, store, daemons, tmp_path):
         daemon.wait_ready()
         assert daemon.answer("x", model="turn")["outputs"][0]["data"] == ["one: x"]
         register("two")
-        deadline = time.monotonic() + 30
-        while daemon.http.get("/v1/environments").json()[0]["generation"] != 2:
-            assert time.monotonic() < deadline, daemon.log()
-            time.sleep(0.05)
+        eventually(
+            lambda: daemon.http.get("/v1/environments").json()[0]["generation"] == 2, 30, told=daemon.log
+        )
         task = daemon.answer("x", model="turn")
         assert task["outputs"][0]["data"] == ["two: x"]
