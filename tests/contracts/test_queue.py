@@ -78,7 +78,9 @@ def test_putting_twice_keeps_the_first(run):
 
 def test_a_put_that_promises_nothing_is_a_task_like_any_other(run):
     async def work(queue):
-        job = await queue.put(new(), lasting=False)
+        heard = []
+        job = await queue.put(new(), lasting=False, arrived=heard.append)
+        assert heard == [job]
         assert job == await queue.get("a") == await queue.put(new())
         await lease(queue)
         done = await queue.ack("a", 1, now=12.0, outputs=b"out", provenance=PROVENANCE)

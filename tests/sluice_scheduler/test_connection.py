@@ -71,6 +71,23 @@ def test_what_one_turn_asks_for_is_one_transaction_and_the_next_is_another(run):
     assert run(work) == [(1,), (2,), (3,), (4,)]
 
 
+def test_who_hears_that_it_is_done_can_take_part_before_the_commit(run):
+    async def work(connection, said):
+        later = []
+
+        def begin(number):
+            later.append(asyncio.ensure_future(connection.undoable(parent(number + 1))))
+
+        assert await connection.at_once(parent(1), lasting=False, done=begin) == 1
+        assert await later[0] == 2
+        assert said.count("COMMIT") == 1
+        with pytest.raises(SchedulerError):
+            await connection.at_once(refused, done=begin)
+        assert len(later) == 1
+
+    assert run(work) == [(1,), (2,)]
+
+
 def test_what_may_be_undone_is_answered_before_the_commit_and_committed_soon(run):
     async def work(connection, said):
         assert await connection.undoable(parent(1)) == 1

@@ -15,7 +15,7 @@ from sluice_scheduler import admission, policy, prediction
 from sluice_scheduler.books import Books
 from sluice_scheduler.errors import FullError, LateError, QueueError, QuotaError, TransitionError
 from sluice_scheduler.job import Job, Submission
-from sluice_scheduler.queue import JobQueue
+from sluice_scheduler.queue import Arrived, JobQueue, unheard
 from sluice_scheduler.regime import Regime
 
 LOOK: Final = 256  # queued jobs that are looked at to foretell when one of a deadline ends
@@ -60,8 +60,10 @@ class Door:
         self._ageing = ageing
         self._now = now
 
-    async def put(self, new: Sequence[Submission], *, lasting: bool = True) -> tuple[Job, ...]:
-        """Rank submissions and keep all of them, or none; `lasting` is of the queue's `put`.
+    async def put(
+        self, new: Sequence[Submission], *, lasting: bool = True, arrived: Arrived = unheard
+    ) -> tuple[Job, ...]:
+        """Rank submissions and keep all of them, or none; `lasting` and `arrived` are of the queue's `put`.
 
         Raises:
             LateError: one is predicted to end after its deadline.
@@ -81,9 +83,12 @@ class Door:
             self._books.queued(ranked[-1])
         try:
             if len(ranked) == 1:
-                jobs: tuple[Job, ...] = (await self._queue.put(ranked[0], lasting=lasting),)
+                job = await self._queue.put(ranked[0], lasting=lasting, arrived=arrived)
+                jobs: tuple[Job, ...] = (job,)
             else:
                 jobs = await self._queue.put_all(ranked)
+                for job in jobs:
+                    arrived(job)
         except QueueError:
             self._take_back(ranked)
             raise

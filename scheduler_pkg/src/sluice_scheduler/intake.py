@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -21,6 +20,7 @@ from sluice_scheduler.errors import (
     ConflictError,
     DrainingError,
     ExpiredError,
+    QueueError,
     SchedulerError,
     TransitionError,
     UnknownTaskError,
@@ -211,10 +211,13 @@ class Intake:
 
     async def _put(self, *new: Submission, lasting: bool = True) -> tuple[Job, ...]:
         try:
-            return await self._door.put(new, lasting=lasting)
-        finally:  # a store that did not answer may have them all the same
-            for lane, tasks in Counter(one.lane for one in new).items():
-                self._dispatcher.wake(lane, tasks)
+            return await self._door.put(
+                new, lasting=lasting, arrived=lambda job: self._dispatcher.wake(job.lane)
+            )
+        except QueueError:  # it did not answer, or cannot, and may have them all the same
+            for one in new:
+                self._dispatcher.wake(one.lane)
+            raise
 
     async def _again(self, job: Job) -> Job:
         again = await self._door.again(job)

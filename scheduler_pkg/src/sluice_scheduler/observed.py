@@ -11,7 +11,7 @@ from typing import Any, cast
 from sluice_scheduler.books import Books
 from sluice_scheduler.happenings import Happenings
 from sluice_scheduler.job import Job, State, Submission
-from sluice_scheduler.queue import JobQueue
+from sluice_scheduler.queue import Arrived, JobQueue, unheard
 
 
 class ObservedQueue:
@@ -22,11 +22,14 @@ class ObservedQueue:
         self._books = books
         self._tell = happenings.tell
 
-    async def put(self, new: Submission, *, lasting: bool = True) -> Job:
+    async def put(self, new: Submission, *, lasting: bool = True, arrived: Arrived = unheard) -> Job:
         """Keep a job; see the port."""
-        job = await self._inside.put(new, lasting=lasting)
-        self._entered(new, job)
-        return job
+
+        def told(job: Job) -> None:  # before anybody can tell of its lease
+            self._entered(new, job)
+            arrived(job)
+
+        return await self._inside.put(new, lasting=lasting, arrived=told)
 
     async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:
         """Keep several jobs; see the port."""

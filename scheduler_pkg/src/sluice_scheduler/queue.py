@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sluice_scheduler import policy
 from sluice_scheduler.batching import ALONE, Room
 from sluice_scheduler.job import Change, Job, Provenance, State, Submission
+
+Arrived = Callable[[Job], object]
+
+
+def unheard(_: Job) -> None:
+    """Hear of nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +65,12 @@ class JobQueue(Protocol):
     Times are seconds since the epoch, given by the caller.
     """
 
-    async def put(self, new: Submission, *, lasting: bool = True) -> Job:
+    async def put(self, new: Submission, *, lasting: bool = True, arrived: Arrived = unheard) -> Job:
         """Keep a job; once this returns it is durable. An id that is there already is returned unchanged.
 
         Whoever waits for the job's end and has promised nothing before need not have it `lasting`: it survives the
-        machine once its `ack` has returned.
+        machine once its `ack` has returned. `arrived` is called as soon as a lease can give the job, which may be a
+        moment before it is kept.
         """
         ...
 

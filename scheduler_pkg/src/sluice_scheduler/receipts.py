@@ -81,7 +81,7 @@ class Issuer:
         statement = self._form(job, provenance, package).statement(
             task=job.id,
             enqueued=moment(job.enqueued_at),
-            started=moment(job.started_at),
+            started=moment(max(job.enqueued_at, job.started_at)),  # it may arrive while a lease is under way
             finished=moment(finished),
             input=job.input_digest,
             output=provenance.output,

@@ -70,15 +70,27 @@ class Connection:
         result: T = await asked.future
         return result
 
-    async def at_once(self, operation: Operation[T], *, lasting: bool = True) -> T:
+    async def at_once(
+        self,
+        operation: Operation[T],
+        *,
+        lasting: bool = True,
+        done: Callable[[T], object] = lambda _: None,
+    ) -> T:
         """Do as `run` does, here and now if the connection is free: for what takes less than a change of threads.
 
-        All that one turn of the event loop asks for shares a transaction.
+        All that one turn of the event loop asks for shares a transaction. `done` is called with the result as soon as
+        there is one: what it begins may take part in that transaction.
         """
         asked = self._new(operation, lasting=lasting)
-        if not self._take_part(asked):
+        if self._take_part(asked):
+            if asked.error is None:
+                done(asked.result)
+            result: T = await asked.future
+        else:
             self._asked.put(asked)
-        result: T = await asked.future
+            result = await asked.future
+            done(result)
         return result
 
     async def undoable(self, operation: Operation[T]) -> T:

@@ -21,7 +21,7 @@ from sluice_scheduler.job import (
     next_state,
     retried,
 )
-from sluice_scheduler.queue import Filter, Standing
+from sluice_scheduler.queue import Arrived, Filter, Standing, unheard
 from sluice_scheduler.queues.shelf import Shelf
 
 
@@ -34,9 +34,16 @@ class MemoryQueue:
         self._changes: dict[str, tuple[Change, ...]] = {}
         self._starts = 0
 
-    async def put(self, new: Submission, *, lasting: bool = True) -> Job:  # noqa: ARG002 - nothing lasts here
+    async def put(
+        self,
+        new: Submission,
+        *,
+        lasting: bool = True,  # noqa: ARG002 - nothing lasts here
+        arrived: Arrived = unheard,
+    ) -> Job:
         """Keep a job."""
         (job,) = await self.put_all([new])
+        arrived(job)
         return job
 
     async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from sluice.digest import Digest
 from sluice_scheduler.job import Change, Event, Job, State, Submission, next_state, retried
+from sluice_scheduler.queue import Arrived, unheard
 from sluice_scheduler.queues.blobs import Kept
 from sluice_scheduler.queues.redis_address import RedisAddress
 from sluice_scheduler.queues.redis_jobs import Move, ended, put_arguments, to_jobs
@@ -40,9 +41,17 @@ class RedisQueue(RedisLeases):
         """
         return cls(await RedisServer.open(address, prefix, holder), blobs)
 
-    async def put(self, new: Submission, *, lasting: bool = True) -> Job:  # noqa: ARG002 - all it keeps lasts
+    async def put(
+        self,
+        new: Submission,
+        *,
+        lasting: bool = True,  # noqa: ARG002 - all it keeps lasts
+        arrived: Arrived = unheard,
+    ) -> Job:
         """Keep a job."""
-        return (await self.put_all((new,)))[0]
+        (job,) = await self.put_all((new,))
+        arrived(job)
+        return job
 
     async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:
         """Keep several jobs, all or none."""

@@ -15,7 +15,7 @@ from sluice_scheduler import policy
 from sluice_scheduler.batching import ALONE, Room
 from sluice_scheduler.errors import BlobError, QueueError
 from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state, retried
-from sluice_scheduler.queue import Filter, Standing
+from sluice_scheduler.queue import Arrived, Filter, Standing, unheard
 from sluice_scheduler.queues import reading, rows
 from sluice_scheduler.queues.blobs import Blobs, Kept
 from sluice_scheduler.queues.connection import Connection, Operation
@@ -46,11 +46,13 @@ class SqliteQueue:
             raise QueueError(f"cannot open the queue {path}: {error}; is it a Sluice state folder?") from None
         self._blobs = Blobs(path.with_name(BLOBS), self._named)
 
-    async def put(self, new: Submission, *, lasting: bool = True) -> Job:
+    async def put(self, new: Submission, *, lasting: bool = True, arrived: Arrived = unheard) -> Job:
         """Keep a job."""
 
         async def commit(inputs: Sequence[Kept]) -> Job:
-            return await self._writer.at_once(lambda db: rows.put(db, new, inputs[0]), lasting=lasting)
+            return await self._writer.at_once(
+                lambda db: rows.put(db, new, inputs[0]), lasting=lasting, done=arrived
+            )
 
         return await self._blobs.storing([new.inputs], commit)
 
