@@ -4,6 +4,7 @@ import functools
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -232,6 +233,11 @@ class RunningDaemon:
     def log(self):
         return (self.state.parent / f"{self.state.name}.log").read_text()
 
+    @property
+    def rpc(self):
+        """Give the address that it answers gRPC at, where it was asked to."""
+        return re.search(r"listening at (\S+) for gRPC", self.log())[1]
+
     def submit(self, text, **more):
         response = self.http.post("/v1/tasks", json=request(text, **more))
         assert response.status_code == 202, response.text
@@ -375,4 +381,13 @@ def oip_daemon(channel, prefixes, tmp_path_factory):
     """Give a daemon in which every model's name is its own: `echo` and `mirror`."""
     state = tmp_path_factory.mktemp("oip") / "state"
     with running(command(channel, prefixes, state, environments=(ENVIRONMENT, MIRROR)), state) as daemon:
+        yield daemon.wait_ready()
+
+
+@pytest.fixture(scope="module")
+def rpc_daemon(channel, prefixes, tmp_path_factory):
+    """Give a daemon of the same models that speaks gRPC as well."""
+    state = tmp_path_factory.mktemp("rpc") / "state"
+    arguments = command(channel, prefixes, state, "--grpc-port", "0", environments=(ENVIRONMENT, MIRROR))
+    with running(arguments, state) as daemon:
         yield daemon.wait_ready()

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 from typer.testing import CliRunner
 
 from sluice_scheduler.cli import app
+from sluice_scheduler.testing import eventually
 
 ENVIRONMENT = "test-echo-pt213-cpu"
 SERVICE = "/inference.GRPCInferenceService"
@@ -38,8 +38,8 @@ def key(state, *more):
 
 
 @contextmanager
-def client_of(daemon, rpc_address):
-    with closing(triton.InferenceServerClient(rpc_address(daemon))) as client:
+def client_of(daemon):
+    with closing(triton.InferenceServerClient(daemon.rpc)) as client:
         yield client
 
 
@@ -49,7 +49,7 @@ def refused(call, *arguments, **more):
     return error.value.status().removeprefix("StatusCode."), error.value.message()
 
 
-def test_api_keys_are_wanted_as_over_http(start, tmp_path, rpc_address):
+def test_api_keys_are_wanted_as_over_http(start, tmp_path):
     state = tmp_path / "state"
     everything = {"x-api-key": key(state, "--scope", "admin")}
     infers = {"authorization": f"Bearer {key(state, '--scope', 'infer', '--tenant', 'm', '--ceiling', '4')}"}
@@ -58,7 +58,7 @@ def test_api_keys_are_wanted_as_over_http(start, tmp_path, rpc_address):
     with start("--grpc-port", "0") as daemon:
         daemon.wait_ready()
         daemon.http.headers.update(everything)
-        with client_of(daemon, rpc_address) as client:
+        with client_of(daemon) as client:
             assert client.is_server_live()
             assert client.is_server_ready()
             assert refused(client.infer, "echo", texts(b"x")) == (
@@ -93,11 +93,11 @@ def test_api_keys_are_wanted_as_over_http(start, tmp_path, rpc_address):
             assert daemon.http.get("/v2", headers={"x-api-key": WRONG}).status_code == 429  # counted together
 
 
-def test_what_is_refused_says_when_to_come_again(start, tmp_path, rpc_address):
+def test_what_is_refused_says_when_to_come_again(start, tmp_path):
     secret = key(tmp_path / "state", "--scope", "infer", "--rate", "0.01", "--burst", "1")
     with (
         start("--grpc-port", "0") as daemon,
-        grpc.insecure_channel(rpc_address(daemon.wait_listening())) as channel,
+        grpc.insecure_channel(daemon.wait_listening().rpc) as channel,
     ):
         ask = channel.unary_unary(f"{SERVICE}/ModelInfer")
         metadata = (("x-api-key", secret),)
@@ -108,10 +108,10 @@ def test_what_is_refused_says_when_to_come_again(start, tmp_path, rpc_address):
         assert 90 <= int(dict(error.value.trailing_metadata())["retry-after"]) <= 100
 
 
-def test_requests_are_counted_beside_those_of_http(start, rpc_address):
+def test_requests_are_counted_beside_those_of_http(start):
     with start("--grpc-port", "0") as daemon:
         daemon.wait_ready()
-        with client_of(daemon, rpc_address) as client:
+        with client_of(daemon) as client:
             client.infer("echo", texts(b"x"))
             refused(client.infer, "nothing", texts(b"x"))
             refused(client.get_model_config, "echo")
@@ -130,21 +130,16 @@ def test_requests_are_counted_beside_those_of_http(start, rpc_address):
         assert counted("none", "501") == 1
 
 
-def test_it_drains_with_the_rest(start, tmp_path, rpc_address):
+def test_it_drains_with_the_rest(start, tmp_path):
     with start("--grpc-port", "0") as daemon, ThreadPoolExecutor(2) as pool:
         daemon.wait_ready()
-        with client_of(daemon, rpc_address) as client, client_of(daemon, rpc_address) as other:
+        with client_of(daemon) as client, client_of(daemon) as other:
             runs = pool.submit(client.infer, "echo", texts(f"hold:{tmp_path}/go".encode()))
-            while not any(task["state"] == "running" for task in daemon.http.get("/v1/tasks").json()):
-                time.sleep(0.01)
+            daemon.until(running=1)
             waits = pool.submit(refused, other.infer, "echo", texts(b"waits"))
-            while not any(task["state"] == "queued" for task in daemon.http.get("/v1/tasks").json()):
-                time.sleep(0.01)
+            daemon.until(queued=1)
             daemon.process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + 10
-            while client.is_server_ready():
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            eventually(lambda: not client.is_server_ready())
             assert refused(client.infer, "echo", texts(b"late"))[0] == "UNAVAILABLE"
             (tmp_path / "go").touch()
             assert runs.result(20).as_numpy("text").tolist() == [f"hold:{tmp_path}/go".upper().encode()]
@@ -154,13 +149,12 @@ def test_it_drains_with_the_rest(start, tmp_path, rpc_address):
         assert "Traceback" not in daemon.log()
 
 
-def test_what_outlasts_the_drain_is_run_again(start, tmp_path, rpc_address):
+def test_what_outlasts_the_drain_is_run_again(start, tmp_path):
     with start("--grpc-port", "0", "--drain-seconds", "0.2") as daemon, ThreadPoolExecutor(1) as pool:
         daemon.wait_ready()
-        with client_of(daemon, rpc_address) as client:
+        with client_of(daemon) as client:
             asked = pool.submit(refused, client.infer, "echo", texts(f"hold:{tmp_path}/go".encode()))
-            while not any(task["state"] == "running" for task in daemon.http.get("/v1/tasks").json()):
-                time.sleep(0.01)
+            daemon.until(running=1)
             task = daemon.http.get("/v1/tasks").json()[0]["id"]
             assert daemon.end() == 0
             assert asked.result(20)[0] in ("UNAVAILABLE", "CANCELLED")
@@ -172,10 +166,10 @@ def test_what_outlasts_the_drain_is_run_again(start, tmp_path, rpc_address):
         assert (daemon.task(task)["state"], daemon.task(task)["attempts"]) == ("succeeded", 2)
 
 
-def test_an_environment_is_named_once(start, rpc_address):
+def test_an_environment_is_named_once(start):
     with (
         start("--grpc-port", "0") as daemon,
-        grpc.insecure_channel(rpc_address(daemon.wait_ready())) as channel,
+        grpc.insecure_channel(daemon.wait_ready().rpc) as channel,
     ):
         ask = channel.unary_unary(f"{SERVICE}/ModelReady")
         for metadata, expected in (
@@ -188,12 +182,12 @@ def test_an_environment_is_named_once(start, rpc_address):
         assert ask(b"\x0a\x04echo", metadata=(("environment", ENVIRONMENT),), timeout=10) == b"\x08\x01"
 
 
-def test_the_bound_of_a_request_may_become_smaller(start, tmp_path, rpc_address):
+def test_the_bound_of_a_request_may_become_smaller(start, tmp_path):
     config = tmp_path / "limits.toml"
     config.write_text("max_request_bytes = 100000\n")
     with start("--grpc-port", "0", "--config", str(config)) as daemon:
         daemon.wait_ready()
-        with client_of(daemon, rpc_address) as client:
+        with client_of(daemon) as client:
             assert refused(client.infer, "echo", texts(bytes(200_000)))[0] == "RESOURCE_EXHAUSTED"
             client.infer("echo", texts(b"x" * 50_000))
             config.write_text("max_request_bytes = 10000\n")
@@ -212,10 +206,10 @@ def test_a_port_that_is_taken_is_told_at_once(start):
             assert "Traceback" not in daemon.log()
 
 
-def test_two_schedulers_do_not_share_a_port(start, daemons, channel, prefixes, tmp_path, rpc_address):
+def test_two_schedulers_do_not_share_a_port(start, daemons, channel, prefixes, tmp_path):
     with start("--grpc-port", "0") as daemon:
         daemon.wait_listening()
-        port = rpc_address(daemon).rpartition(":")[2]
+        port = daemon.rpc.rpartition(":")[2]
         other = daemons(
             channel, prefixes, tmp_path / "other", "--grpc-port", port, environments=(ENVIRONMENT,)
         )
@@ -227,7 +221,7 @@ def test_two_schedulers_do_not_share_a_port(start, daemons, channel, prefixes, t
 LIBRARIES = ("grpc/", "google/protobuf", "google/_upb", "cygrpc")
 
 
-def test_nothing_of_it_is_loaded_where_it_is_not_asked_for(start, rpc_address):
+def test_nothing_of_it_is_loaded_where_it_is_not_asked_for(start):
     def loaded(daemon):
         maps = Path(f"/proc/{daemon.process.pid}/maps").read_text()
         return [name for name in LIBRARIES if name in maps]
@@ -263,3 +257,16 @@ def test_what_is_missing_is_named(launch, tmp_path, channel):
     with launch(arguments, tmp_path / "state", PYTHONPATH=path) as daemon:
         assert daemon.process.wait(30) == 1
         assert "error: --grpc-port needs the packages grpcio and protobuf" in daemon.log()
+
+
+def test_probes_ask_for_health(rpc_daemon):
+    def check(service):
+        with grpc.insecure_channel(rpc_daemon.rpc) as channel:
+            ask = channel.unary_unary("/grpc.health.v1.Health/Check")
+            return ask(b"\x0a" + bytes([len(service)]) + service if service else b"", timeout=10)
+
+    assert check(b"") == b"\x08\x01"  # SERVING
+    assert check(b"inference.GRPCInferenceService") == b"\x08\x01"
+    with pytest.raises(grpc.RpcError) as unknown:
+        check(b"x")
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
