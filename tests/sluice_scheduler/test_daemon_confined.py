@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice_scheduler.testing import TinyModel, eventually
+from sluice_scheduler.testing import TinyModel, alive, eventually
 
 HOSTILE = "test-hostile-pt213-cpu"
 CODE = """
@@ -55,13 +55,6 @@ def said(daemon, code):
     answer = ask(daemon, code)
     assert answer["state"] == "succeeded", answer["error"]
     return answer["outputs"][0]["data"][0]
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def tried(statement):

@@ -11,17 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sluice_scheduler.testing import eventually
+from sluice_scheduler.testing import alive, eventually
 
 ENVIRONMENT = "test-echo-pt213-cpu"
 BROKEN = "test-broken-pt213-cpu"
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def worker_pid(daemon):

@@ -1,4 +1,5 @@
 import json
+import subprocess
 
 import pytest
 
@@ -6,7 +7,7 @@ from sluice_scheduler.batching import Batching
 from sluice_scheduler.model import Model, discover
 from sluice_scheduler.signature import TensorSpec
 from sluice_scheduler.tensors import Tensor
-from sluice_scheduler.testing import TEXT, TinyModel, eventually, tiny_weights
+from sluice_scheduler.testing import TEXT, TinyModel, alive, eventually, tiny_weights
 
 PIXELS = TensorSpec("pixels", "FP32", (-1, 2), optional=True)
 WORDS = TensorSpec("words", "BYTES", (-1,), optional=True)
@@ -59,3 +60,11 @@ def test_a_condition_is_waited_for_but_not_for_ever():
     assert eventually(lambda: 7, seconds=0) == 7
     with pytest.raises(AssertionError, match=r"not within 0.05 s, last: \[\]; so it goes"):
         eventually(list, 0.05, told=lambda: "so it goes")
+
+
+def test_a_process_is_alive_until_it_has_ended():
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        assert alive(process.pid)
+        process.stdin.close()
+        eventually(lambda: not alive(process.pid))  # though nobody has asked for its status yet
+    assert not alive(process.pid)

@@ -127,3 +127,12 @@ def eventually(
         if late:
             raise AssertionError(f"not within {seconds} s, last: {found!r}; {told()}")
         time.sleep(_PAUSE)
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs: one that has ended and whose parent has not asked for it does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

@@ -1,10 +1,8 @@
-import contextlib
 import os
 import signal
 import socket
 import struct
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,24 +10,12 @@ import pytest
 from sluice_scheduler import worker
 from sluice_scheduler.profile import NumericProfile
 from sluice_scheduler.tensors import Tensor
+from sluice_scheduler.testing import alive, eventually
 from sluice_scheduler.worker import frames
 
 
 def text(*words):
     return Tensor.of_bytes("text", [word.encode() for word in words])
-
-
-def alive(pid):
-    with contextlib.suppress(FileNotFoundError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
-def gone(pid):
-    deadline = time.monotonic() + 20
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not alive(pid)
 
 
 def test_instances_answer(client, package, ask):
@@ -116,7 +102,7 @@ def test_what_a_model_prints_goes_to_stderr(client, package, ask):
     sock, pid = zygote.fork()
     ask(sock, [text("raise")])
     sock.close()
-    assert gone(pid)
+    eventually(lambda: not alive(pid))
     output, errors = zygote.close()
     assert output == b""
     assert b"a loader may print too" in errors
@@ -192,7 +178,7 @@ def test_all_end_with_the_control_socket(client, package):
     pids = [zygote.fork(name)[1] for name in ("i1", "i2")]
     zygote.control.close()
     assert zygote.process.wait(20) == 0
-    assert all(gone(pid) for pid in pids)
+    eventually(lambda: not any(map(alive, pids)))
 
 
 def test_instances_end_with_a_killed_zygote(client, package):
@@ -200,7 +186,7 @@ def test_instances_end_with_a_killed_zygote(client, package):
     zygote.load(package())
     pids = [zygote.fork(name)[1] for name in ("i1", "i2")]
     zygote.process.kill()
-    assert all(gone(pid) for pid in pids)
+    eventually(lambda: not any(map(alive, pids)))
 
 
 def test_an_instance_is_confined_and_inherits_nothing(client, package, ask):
