@@ -261,6 +261,7 @@ def test_a_batch_waits_a_little_for_those_who_were_just_answered(deployment, mon
             assert await one.first.asked.get() == ["f"]
 
     monkeypatch.setattr("sluice_scheduler.serving.COMPANY", 1e9)
+    monkeypatch.setattr("sluice_scheduler.serving.COMPANY_SECONDS", 1e9)
     asyncio.run(body())
 
 

@@ -35,7 +35,8 @@ log: Final = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 1.0  # after the queue could not be read
 MOST_ENDING: Final = 8  # batches of a slot that are being acknowledged; they wait for the disk together
 SHORT_SECONDS: Final = 0.05  # a run that takes less may have the next batch leased beside it
-COMPANY: Final = 0.2  # part of a run that the next batch waits for company at most
+COMPANY: Final = 0.2  # part of a run that the next batch waits for company at most,
+COMPANY_SECONDS: Final = 0.05  # and how long: who asks again at once has done so by then
 _SMOOTHING: Final = 0.2  # weight of the latest run
 
 T = TypeVar("T")
@@ -218,7 +219,8 @@ class Serving:
         if first.batch:
             there = len(batch.jobs) + self._lane.expected
             full = self._rows.get(first.model, 1)
-            self._last = Last(full, there, time.monotonic() + COMPANY * seconds)
+            wait = min(COMPANY * seconds, COMPANY_SECONDS)
+            self._last = Last(full, there, time.monotonic() + wait)
         elif first.model == SCRIPT:
             self._last = Last()
         else:
