@@ -138,6 +138,19 @@ def test_what_may_be_undone_is_not_tried_again(run):
     assert run(work) == [(1,)]
 
 
+def test_what_was_asked_before_it_is_closed_is_answered_and_kept(run):
+    async def work(connection, _):
+        asked = asyncio.ensure_future(connection.at_once(parent(1)))
+        await asyncio.sleep(0)  # it takes part
+        await connection.close()
+        assert await asked == 1
+        for ask in (connection.at_once, connection.undoable, connection.run):
+            with pytest.raises(QueueError, match="closed"):
+                await ask(parent(2))
+
+    assert run(work) == [(1,)]
+
+
 def test_while_the_thread_has_the_connection_others_wait_their_turn(run):
     async def work(connection, said):
         long = asyncio.ensure_future(connection.run(lambda db: [parent(n)(db) for n in range(5000)]))

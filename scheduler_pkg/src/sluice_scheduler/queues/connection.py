@@ -50,6 +50,7 @@ class Connection:
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._using = threading.Lock()  # the connection
         self._turn: list[_Asked] = []  # what is in the transaction of this turn of the event loop
+        self._closed = False
         self._done = 0  # operations since the log was folded
         self._log: int | None = None  # the log's descriptor
         opened: Future[sqlite3.Connection] = Future()
@@ -116,11 +117,14 @@ class Connection:
 
     async def close(self) -> None:
         """Finish what was asked and close the connection."""
+        while self._turn:  # what is in it is handed to the thread when it ends
+            await self.committed()
+        self._closed = True
         self._asked.put(None)
         await asyncio.to_thread(self._thread.join)
 
     def _new(self, operation: Operation[Any], *, lasting: bool) -> _Asked:
-        if not self._thread.is_alive():
+        if self._closed:
             raise QueueError("the queue is closed")
         loop = asyncio.get_running_loop()
         return _Asked(operation, loop, loop.create_future(), lasting)
