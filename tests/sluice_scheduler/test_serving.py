@@ -24,16 +24,23 @@ TENSORS = (tensors.Tensor.of_bytes("text", [b"x"]),)
 
 
 class Queue(MemoryQueue):
-    """Acknowledges when it may."""
+    """Acknowledges when it may, and says what it leased when it may."""
 
     def __init__(self):
         super().__init__()
         self.disk = asyncio.Event()
         self.disk.set()
+        self.line = asyncio.Event()  # that a lease's answer comes over
+        self.line.set()
 
     async def ack(self, *told, **more):
         await self.disk.wait()
         return await super().ack(*told, **more)
+
+    async def lease(self, *told, **more):
+        jobs = await super().lease(*told, **more)
+        await self.line.wait()
+        return jobs
 
 
 class Instance:
@@ -101,6 +108,11 @@ def deployment(tmp_path):
     return Deployment(LANE, "", Path("/nowhere"), one, one, NumericProfile(), (served,))
 
 
+def submission(name, priority=5, batch=""):
+    inputs = payload.pack(TENSORS)
+    return Submission(name, LANE, "echo", priority, float(priority), 0.0, Digest.of(b""), inputs, batch=batch)
+
+
 class Bench:
     """A dispatcher that serves a deployment, and what a test asks of it."""
 
@@ -113,10 +125,7 @@ class Bench:
         self.first = self.supervisor.instances["i1"]
 
     async def put(self, name, priority=5, batch=""):
-        inputs = payload.pack(TENSORS)
-        rank = float(priority)
-        new = Submission(name, LANE, "echo", priority, rank, 0.0, Digest.of(b""), inputs, batch=batch)
-        await self.queue.put(new)
+        await self.queue.put(submission(name, priority, batch))
         self.dispatcher.wake(LANE)
 
     async def answer(self, instance=None):
@@ -204,6 +213,35 @@ def test_nothing_is_leased_ahead_of_long_runs(deployment, monkeypatch):
             assert await one.state("b") is State.QUEUED
 
     monkeypatch.setattr("sluice_scheduler.serving.SHORT_SECONDS", -1.0)
+    asyncio.run(body())
+
+
+def test_what_arrives_while_an_empty_lease_is_answered_is_not_overlooked(deployment):
+    async def body():
+        async with bench(deployment) as one:
+            one.queue.line.clear()
+            one.dispatcher.wake(LANE)  # for nothing: it was cancelled, say
+            while not one.serving.busy:  # noqa: ASYNC110 - of another task of this loop
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.01)  # the queue has looked, and its answer is under way
+            await one.put("a")
+            one.queue.line.set()
+            assert await one.first.asked.get() == ["a"]
+
+    asyncio.run(body())
+
+
+def test_housekeeping_finds_what_nobody_told_of(deployment, monkeypatch):
+    async def body():
+        async with bench(deployment) as one:
+            await one.queue.put(submission("a"))
+            await asyncio.sleep(0.01)
+            assert await one.state("a") is State.QUEUED
+            keeping = asyncio.create_task(one.dispatcher.keep_house())
+            assert await one.first.asked.get() == ["a"]
+            keeping.cancel()
+
+    monkeypatch.setattr("sluice_scheduler.dispatcher.HOUSEKEEPING_SECONDS", 0.01)
     asyncio.run(body())
 
 

@@ -124,7 +124,7 @@ class Dispatcher:
             return await self._queue.get(job_id)
 
     async def keep_house(self) -> None:
-        """Hold the running tasks' leases and take back lost ones, until cancelled."""
+        """Hold the running tasks' leases, take back lost ones and look for overlooked ones, until cancelled."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             try:
@@ -137,5 +137,10 @@ class Dispatcher:
                         continue  # it ended between the two
                 for job in await self._queue.sweep(now=self._now()):
                     self._runner.settled(Ending(job))
+                for (lane, _), waiting in (await self._queue.depths()).items():
+                    if not self._lanes[
+                        lane
+                    ].expected:  # it should be known: nobody shall wait for ever where it is not
+                        self.wake(lane, waiting)
             except QueueError as error:
                 log.error("%s", error)  # noqa: TRY400 - the line says it all

@@ -11,7 +11,7 @@ class Lane:
     """Hands arriving tasks on to idle slots, and knows how many wait at most. Of one event loop."""
 
     def __init__(self) -> None:
-        self.arrivals = 0  # counted since the start
+        self.arrivals = 0  # tasks, counted since the start
         self.expected = math.inf  # no more tasks wait; what the queue had at the start is not known
         self._idle: deque[asyncio.Future[None]] = deque()
         self._expecting: list[tuple[float, asyncio.Future[None]]] = []  # tasks, and who waits for so many
@@ -23,16 +23,19 @@ class Lane:
 
     def wake(self, tasks: int = 1) -> bool:
         """Say that so many tasks arrived; returns whether somebody waits for each of them."""
-        self.arrivals += 1
+        self.arrivals += tasks
         self.expected += tasks
         for wanted, waiter in self._expecting:
             if self.expected >= wanted and not waiter.done():
                 waiter.set_result(None)
         return all(self.release() for _ in range(tasks))
 
-    def leased(self, tasks: int) -> None:
-        """Say what a lease of any priority gave; where that is nothing, nothing waits."""
-        self.expected = max(0, self.expected - tasks) if tasks else 0
+    def leased(self, tasks: int, asked: int) -> None:
+        """Say what a lease of any priority gave that was asked for after so many arrivals.
+
+        Where that is nothing, only those may wait that have arrived since.
+        """
+        self.expected = max(0, self.expected - tasks) if tasks else self.arrivals - asked
 
     async def expecting(self, tasks: float, seconds: float) -> None:
         """Wait until so many tasks may wait, or for so many seconds."""

@@ -189,6 +189,7 @@ class Serving:
         if not self._lane.expected:
             return None
         self._leases += 1
+        asked = self._lane.arrivals
         try:
             jobs = await self._serves.queue.lease(
                 self.supervisor.deployment.environment,
@@ -198,7 +199,7 @@ class Serving:
                 lowest=lowest,
             )
             if jobs or lowest == policy.LOWEST:
-                self._lane.leased(len(jobs))
+                self._lane.leased(len(jobs), asked)
             if not jobs:
                 return None
             self._batches += 1
