@@ -62,6 +62,7 @@ class Road:
             # A channel never takes other bytes under a name; what is being worked on gets a new channel.
             self._console.print(f"{changed} was built anew from other sources: beginning a new channel")
             shutil.rmtree(self._home.site)
+            shutil.rmtree(self._home.state, ignore_errors=True)  # it serves locks of the old one
         self._run(self._sluice, "channel", "import", str(self._home.site), str(self._home.channel))
         services.check_port(self._home.channel_port, "SLUICE_QUICKSTART_CHANNEL_PORT")
         command = [
