@@ -143,10 +143,7 @@ class Connection:
             asked.loop.call_soon(asked.loop.call_soon, self._end_turn)
         self._turn.append(asked)
         try:
-            assert asked.operation is not None
-            asked.result = asked.operation(self._connection)
-        except SchedulerError as error:
-            asked.error = error
+            self._perform(asked)
         except Exception as error:  # noqa: BLE001 - told to whoever asked
             asked.error = error
             self._end_turn()
@@ -206,16 +203,20 @@ class Connection:
                 return batch, False
         return batch, True
 
+    def _perform(self, asked: _Asked) -> None:
+        """Run an operation in the open transaction; raises what breaks that."""
+        assert asked.operation is not None
+        try:
+            asked.result = asked.operation(self._connection)
+        except SchedulerError as error:
+            asked.error = error
+
     def _commit(self, batch: list[_Asked]) -> None:
         failed: Exception | None = None
         try:
             self._connection.execute("BEGIN")
             for asked in batch:
-                try:
-                    assert asked.operation is not None
-                    asked.result = asked.operation(self._connection)
-                except SchedulerError as error:
-                    asked.error = error
+                self._perform(asked)
         except Exception as error:  # noqa: BLE001 - told to whoever asked
             failed = error
         self._close_transaction(batch, failed)
