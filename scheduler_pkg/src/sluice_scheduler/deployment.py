@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from sluice.digest import Digest
@@ -25,9 +26,9 @@ class ServedModel:
     digest: Digest  # sha256 of the package
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deployment:
-    """A realised, verified environment with its models."""
+    """A realised, verified environment with its models. What follows from it for every answer is worked out once."""
 
     environment: str
     lock_url: str
@@ -42,7 +43,7 @@ class Deployment:
     script_seconds: float | None = None  # that a command run in it may take; None: none are run
     unsteady: frozenset[str] = frozenset()  # models that gave their canary two answers
 
-    @property
+    @cached_property
     def rows(self) -> dict[str, int]:
         """Say of each model that batches how many rows run together."""
         buckets = {served.name: self.bucket(served.name).rows for served in self.models}
@@ -73,15 +74,26 @@ class Deployment:
         )
 
     def provenance(self, model: str, output: Digest | None) -> Provenance:
-        """Say what an answer of one of the models is traced by."""
+        """Say what an answer of one of the models is traced by.
+
+        Raises:
+            DeploymentError: the environment has none of that name.
+
+        """
+        return self._origins[self.find(model).name].of(output)
+
+    @cached_property
+    def _origins(self) -> dict[str, Provenance]:
+        return {served.name: self._origin(served) for served in self.models}
+
+    def _origin(self, served: ServedModel) -> Provenance:
         return Provenance(
             environment=self.lock,
             tree=self.tree,
-            model=self.find(model).digest,
+            model=served.digest,
             profile=self.profile.digest(),
             lock_url=self.lock_url,
             profile_document=self.profile.document(),
-            output=output,
-            bucket=str(self.bucket(model)),
-            deterministic=self.profile.deterministic and model not in (*self.unsteady, SCRIPT),
+            bucket=str(self.bucket(served.name)),
+            deterministic=self.profile.deterministic and served.name not in (*self.unsteady, SCRIPT),
         )

@@ -85,6 +85,20 @@ class Provenance:
     bucket: str | None = None  # of `batching`; None in what older schedulers wrote
     deterministic: bool = True  # whether the same bytes are promised again
 
+    def of(self, output: Digest | None) -> Provenance:
+        """Say the same of another output."""
+        return Provenance(
+            self.environment,
+            self.tree,
+            self.model,
+            self.profile,
+            self.lock_url,
+            self.profile_document,
+            output,
+            self.bucket,
+            self.deterministic,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:

@@ -15,10 +15,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
+import orjson
+
 from sluice_scheduler.errors import WorkerError
 from sluice_scheduler.worker import frames, sealed
 
-_READ: Final = 1 << 16  # bytes asked for at a time, at least
+_CHUNK: Final = 1 << 16  # bytes asked for at a time, at least
 _MOST_READ: Final = 1 << 22  # and at most
 _MOST_FILES: Final = 4  # that came and whose frames did not yet
 _RIGHTS: Final = socket.CMSG_SPACE(frames.MAX_FDS * array("i").itemsize)
@@ -57,8 +59,24 @@ class Body:
 
 
 def encode(header: dict[str, Any], body: bytes | memoryview = b"") -> bytes:
-    """Write one frame whose body stays in it."""
-    return b"".join((frames.encode(header, len(body)), body))
+    """Write one frame whose body stays in it; the same as `frames.encode` and the body, by a faster encoder."""
+    return b"".join((_head(header, len(body)), body))
+
+
+def _head(header: dict[str, Any], body_bytes: int) -> bytes:
+    text = orjson.dumps(header)
+    frames.check_lengths(len(text), body_bytes)
+    return frames.PREFIX.pack(len(text), body_bytes) + text
+
+
+def _read(text: bytes) -> dict[str, Any]:
+    try:
+        header = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise frames.FrameError(f"a frame's header is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise frames.FrameError("a frame's header is not a JSON object")
+    return header
 
 
 class FrameSocket:
@@ -75,7 +93,7 @@ class FrameSocket:
         self._files: deque[int] = deque()  # in the order in which they came
         self._watching: asyncio.AbstractEventLoop | None = None  # for what comes
         self._arrival: asyncio.Future[None] | None = None  # who reads waits for it
-        self._wanted = _READ  # bytes
+        self._wanted = _CHUNK  # bytes
         self._broken: WorkerError | None = None  # nothing more can be read
         self._writing = 0  # writes under way
         self._closed = False
@@ -98,13 +116,13 @@ class FrameSocket:
             if len(body) > sealed.LARGE:
                 file = await self._created(body)
             if file is None:
-                small += (frames.encode(header, len(body)), body)
+                small += (_head(header, len(body)), body)
                 continue
             try:
                 await self._write(b"".join(small))
                 small = []
                 rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [file]))]
-                await self._write(frames.encode({**header, frames.SEALED: len(body)}), rights)
+                await self._write(_head({**header, frames.SEALED: len(body)}, 0), rights)
             finally:
                 os.close(file)
         await self._write(b"".join(small))
@@ -119,7 +137,7 @@ class FrameSocket:
         try:
             header_size, body_size = frames.PREFIX.unpack(await self._take(frames.PREFIX.size))
             frames.check_lengths(header_size, body_size)
-            header = frames.decode(await self._take(header_size))
+            header = _read(await self._take(header_size))
             if frames.SEALED in header:
                 return header, self._sealed(header)
             return header, Body(await self._take(body_size))
@@ -195,7 +213,7 @@ class FrameSocket:
 
     async def _take(self, size: int) -> bytes:
         while (missing := size - len(self._buffer)) > 0:
-            self._wanted = max(_READ, min(missing, _MOST_READ))
+            self._wanted = max(_CHUNK, min(missing, _MOST_READ))
             await self._arrived()
         with memoryview(self._buffer) as view:
             taken = bytes(view[:size])

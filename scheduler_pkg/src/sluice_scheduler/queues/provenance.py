@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import orjson
 
 from sluice.digest import Digest
 from sluice_scheduler.job import Provenance
@@ -13,7 +13,7 @@ _DIGESTS = ("environment", "tree", "model", "profile", "output")
 def to_text(provenance: Provenance) -> str:
     """Write it as one line of JSON."""
     digests = {name: getattr(provenance, name) for name in _DIGESTS}
-    return json.dumps(
+    return orjson.dumps(
         {
             **{name: digest.hex if digest else None for name, digest in digests.items()},
             "lock_url": provenance.lock_url,
@@ -21,12 +21,12 @@ def to_text(provenance: Provenance) -> str:
             "bucket": provenance.bucket,
             "deterministic": provenance.deterministic,
         }
-    )
+    ).decode()
 
 
 def from_text(text: str) -> Provenance:
     """Read what `to_text` wrote."""
-    document = json.loads(text)
+    document = orjson.loads(text)
     for name in _DIGESTS:
         document[name] = Digest(document[name]) if document[name] else None
     # Before there were buckets the profile alone decided what is promised.

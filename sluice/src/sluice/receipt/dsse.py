@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from sluice.receipt import canonical
@@ -67,12 +68,12 @@ class Envelope:
         """Write the JSON envelope in its one spelling, and a line feed."""
         # Said here and not by an encoder of objects, which would go through every character of the payload.
         signatures = b",".join(
-            b'{"keyid":%b,"sig":"%b"}' % (canonical.encode(one.keyid), base64.b64encode(one.sig))
+            b'{"keyid":%b,"sig":"%b"}' % (_spelled(one.keyid), base64.b64encode(one.sig))
             for one in self.signatures
         )
         return b'{"payload":"%b","payloadType":%b,"signatures":[%b]}\n' % (
             base64.b64encode(self.payload),
-            canonical.encode(self.payload_type),
+            _spelled(self.payload_type),
             signatures,
         )
 
@@ -138,3 +139,9 @@ def _bytes(document: dict[str, Any], key: str) -> bytes:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
+
+
+@lru_cache
+def _spelled(text: str) -> bytes:
+    """Spell what one scheduler's envelopes have in common."""
+    return canonical.encode(text)
