@@ -129,8 +129,7 @@ def test_a_receipt_is_on_disk_with_its_answer_and_an_older_answer_has_none(tmp_p
         await queue.ack(job.id, 1, now=2.0, outputs=b"out", provenance=provenance)
         await queue.close()
         with closing(sqlite3.connect(path)) as db:  # as an answer that was made before there were buckets
-            db.execute("UPDATE task SET provenance = replace(provenance, ', \"bucket\": null', '')")
-            db.execute("UPDATE task SET provenance = replace(provenance, ', \"deterministic\": true', '')")
+            db.execute("UPDATE task SET provenance = json_remove(provenance, '$.bucket', '$.deterministic')")
             db.commit()
         queue = SqliteQueue(path)
         assert (await queue.get("a")).state is State.SUCCEEDED
