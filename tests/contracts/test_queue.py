@@ -1,9 +1,9 @@
 """What every JobQueue does, run on each."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from sluice.digest import Digest
 from sluice_scheduler.batching import Room

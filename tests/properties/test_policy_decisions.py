@@ -1,10 +1,10 @@
 """Ranks with deadlines, quantiles, limits, pauses and rules: over random values what is promised of each."""
 
 import math
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sluice.digest import Digest
 from sluice_scheduler import admission, policy, prediction, rules

@@ -7,10 +7,10 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from sluice.digest import Digest
 from sluice.receipt import Receipt, UntrustedError, published

@@ -1,10 +1,10 @@
 """What Redis keeps of a job reads back as it was."""
 
 import json
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sluice.digest import Digest
 from sluice_scheduler.job import Job, Provenance, State, Submission

@@ -12,8 +12,10 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from sluice_scheduler.errors import CrowdedError
 from sluice_scheduler.job import Job

@@ -8,8 +8,9 @@ https://github.com/kserve/open-inference-protocol, "Inference", and the extensio
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final, Self
+
+from msgspec import Struct
 
 from sluice_scheduler import policy, tensors
 from sluice_scheduler.document import read_object, write
@@ -30,8 +31,7 @@ _SIZED: Final = frozenset(
 _DIGITS: Final = 12  # of a length
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(Struct, frozen=True):
     """What `POST /v2/models/MODEL/infer` asks for."""
 
     inputs: tuple[Tensor, ...]

@@ -7,8 +7,9 @@ import contextlib
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from sluice_scheduler import payload
 from sluice_scheduler.batching import Bucket
@@ -18,8 +19,7 @@ from sluice_scheduler.tensors import Tensor
 from sluice_scheduler.wire import FrameSocket
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What an instance said to one task."""
 
     outputs: tuple[Tensor, ...] = ()

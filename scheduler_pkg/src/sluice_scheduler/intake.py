@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from msgspec import Struct, structs
+
 from sluice_scheduler import payload, request, tensors
 from sluice_scheduler.callers import ANYONE, Caller
 from sluice_scheduler.deployment import Deployment
@@ -47,8 +49,7 @@ class Accepted:
     several: bool  # whether they were asked for as several
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     """An inference that may be queued."""
 
     inference: Inference
@@ -243,7 +244,7 @@ class Intake:
         deployment, served = self._fleet.find(asked.model, asked.environment)
         new = self._submission(asked.inputs, asked.priority, deployment, served.model, tenant)
         deadline = None if asked.deadline is None else new.enqueued_at + asked.deadline
-        return replace(new, id=asked.id(tenant) or new.id, deadline=deadline)
+        return structs.replace(new, id=asked.id(tenant) or new.id, deadline=deadline)
 
     def _submission(
         self, given: tuple[Tensor, ...], priority: int, deployment: Deployment, model: Model, tenant: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from sluice.digest import Digest
 from sluice_scheduler.errors import TransitionError
@@ -71,8 +72,7 @@ def next_state(state: State, event: Event, tries: int = 0) -> State:
         raise TransitionError(f"the task is {state}: it cannot {event}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(Struct, frozen=True):
     """What an answer is traced by: every link of the chain it was made under."""
 
     environment: Digest  # sha256 of the lock's text
@@ -100,8 +100,7 @@ class Provenance:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """A job as it enters the queue."""
 
     id: str
@@ -119,8 +118,7 @@ class Submission:
     cost: float = 0.0  # seconds it is predicted to run
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A job as the queue knows it. Times are seconds since the epoch, UTC."""
 
     id: str
@@ -172,8 +170,7 @@ class Job:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """Something that was changed of a queued job, and why."""
 
     at: float  # seconds since the epoch, UTC

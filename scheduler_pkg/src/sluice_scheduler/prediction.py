@@ -12,6 +12,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from sluice_scheduler.job import Job, Submission
 
 WINDOW: Final = 256  # durations
@@ -23,8 +25,7 @@ TAIL: Final = 0.95
 Kind = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """What is known of how long a kind of job runs, in seconds."""
 
     median: float  # p50

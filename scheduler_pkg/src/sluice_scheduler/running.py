@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
 from sluice.digest import Digest
 from sluice_scheduler import payload, policy, tensors
 from sluice_scheduler.batching import Bucket
@@ -56,8 +58,7 @@ class Batch:
             self.left = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What is to be said of one task."""
 
     job: Job

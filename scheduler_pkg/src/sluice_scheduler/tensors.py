@@ -11,8 +11,9 @@ import hashlib
 import math
 import struct
 from collections.abc import Callable, Iterable, MutableSequence, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Self
+
+from msgspec import Struct
 
 from sluice.digest import Digest
 from sluice_scheduler.elements import ITEM_BYTES, ElementError, pack, unpack
@@ -33,8 +34,7 @@ class InputError(SchedulerError):
     """A tensor is not what the model or the protocol expects."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(Struct, frozen=True):
     """A named array: little-endian, C order; BYTES as u32-LE length and content of each element.
 
     That is the layout of the protocol's binary data extension.

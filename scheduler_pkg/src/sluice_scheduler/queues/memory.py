@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import islice
+
+from msgspec.structs import replace
 
 from sluice_scheduler import policy
 from sluice_scheduler.batching import ALONE, LOOKAHEAD, Room, Waiting

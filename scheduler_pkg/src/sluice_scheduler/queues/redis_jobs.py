@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec.structs import fields
 
 from sluice.digest import Digest
 from sluice_scheduler.job import Job, Provenance, State, Submission

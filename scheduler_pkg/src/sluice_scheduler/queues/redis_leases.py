@@ -8,9 +8,10 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from sluice_scheduler import policy
 from sluice_scheduler.batching import ALONE, Room, Waiting

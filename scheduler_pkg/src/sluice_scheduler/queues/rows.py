@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from sluice import statements
 from sluice.digest import Digest
@@ -67,7 +68,8 @@ def chosen(db: sqlite3.Connection, lane: str, lowest: int, room: Room) -> list[i
 
 
 def _waiting(row: sqlite3.Row) -> Waiting:
-    return Waiting(row["model"], row["batch"], row["rows"], row["attempts"])
+    _, _, model, batch, rows, attempts = row
+    return Waiting(model, batch, rows, attempts)
 
 
 def started(
@@ -190,28 +192,13 @@ def tensors_of(db: sqlite3.Connection, kind: str, seq: int) -> Kept:
 
 def to_job(row: sqlite3.Row, inputs: bytes | None = None, provenance: Provenance | None = None) -> Job:
     """Make a job of its row; a provenance that is known is not read again."""
-    text = row["provenance"]
+    # By place: to look 22 columns up by name costs more than the query does.
+    (
+        _, id_, lane, model, priority, rank, enqueued_at, input_digest, rows, batch, tenant, deadline, cost, state,
+        attempts, forgiven, start_order, started_at, finished_at, lease_until, error, text,
+    ) = row  # fmt: skip
     return Job(
-        id=row["id"],
-        lane=row["lane"],
-        model=row["model"],
-        priority=row["priority"],
-        rank=row["rank"],
-        enqueued_at=row["enqueued_at"],
-        input_digest=Digest(row["input_digest"]),
-        rows=row["rows"],
-        batch=row["batch"],
-        tenant=row["tenant"],
-        deadline=row["deadline"],
-        cost=row["cost"],
-        state=State(row["state"]),
-        attempts=row["attempts"],
-        forgiven=row["forgiven"],
-        start_order=row["start_order"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        lease_until=row["lease_until"],
-        error=row["error"],
-        provenance=provenance or (from_text(text) if text else None),
-        inputs=inputs,
-    )
+        id_, lane, model, priority, rank, enqueued_at, Digest(input_digest), rows, batch, tenant, deadline, cost,
+        State(state), attempts, forgiven, start_order, started_at, finished_at, lease_until, error,
+        provenance or (from_text(text) if text else None), inputs,
+    )  # fmt: skip

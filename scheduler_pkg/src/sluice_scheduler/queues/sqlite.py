@@ -6,9 +6,10 @@ import json
 import math
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from sluice.digest import Digest
 from sluice_scheduler import policy

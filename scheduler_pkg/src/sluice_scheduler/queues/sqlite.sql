@@ -114,6 +114,11 @@ VALUES (
 ON CONFLICT (id) DO NOTHING
 RETURNING seq;
 
+-- A row of a job, in the order in which `rows.to_job` reads it.
+-- name: job
+seq, id, lane, model, priority, rank, enqueued_at, input_digest, rows, batch, tenant, deadline, cost, state, attempts,
+forgiven, start_order, started_at, finished_at, lease_until, error, provenance
+
 -- name: put_input
 INSERT INTO task_input (seq, tensors) VALUES (:seq, :tensors);
 
@@ -123,10 +128,10 @@ SELECT seq, rank, model, batch, rows, attempts FROM waiting
 WHERE lane = :lane AND level <= :lowest ORDER BY rank, seq LIMIT :most;
 
 -- name: first
-SELECT * FROM waiting WHERE lane = :lane ORDER BY rank, seq LIMIT :most;
+SELECT {job} FROM waiting WHERE lane = :lane ORDER BY rank, seq LIMIT :most;
 
 -- name: last
-SELECT * FROM waiting WHERE lane = :lane ORDER BY rank DESC, seq DESC LIMIT :most;
+SELECT {job} FROM waiting WHERE lane = :lane ORDER BY rank DESC, seq DESC LIMIT :most;
 
 -- name: standing
 SELECT priority, count(*) AS amount, total(cost) AS cost FROM task
@@ -141,7 +146,7 @@ UPDATE counter SET value = value + :starts WHERE name = 'start_order' RETURNING 
 UPDATE task
 SET state = :state, attempts = attempts + 1, start_order = :start_order, started_at = :now, lease_until = :until
 WHERE seq = :seq
-RETURNING *;
+RETURNING {job};
 
 -- name: hold
 UPDATE task SET lease_until = :until WHERE seq = :seq;
@@ -155,7 +160,7 @@ WHERE seq = :seq;
 UPDATE task
 SET state = :state, finished_at = :finished_at, lease_until = NULL, error = NULL, provenance = :provenance
 WHERE id = :id AND state = 'running' AND attempts = :attempt
-RETURNING *;
+RETURNING {job};
 
 -- name: put_output
 INSERT INTO task_output (seq, tensors) VALUES (:seq, :tensors);
@@ -167,10 +172,10 @@ INSERT INTO task_receipt (seq, envelope) VALUES (:seq, :envelope);
 SELECT envelope FROM task_receipt WHERE seq = :seq;
 
 -- name: due
-SELECT * FROM task INDEXED BY task_leased WHERE state = 'running' AND lease_until < :now ORDER BY seq;
+SELECT {job} FROM task INDEXED BY task_leased WHERE state = 'running' AND lease_until < :now ORDER BY seq;
 
 -- name: get
-SELECT * FROM task WHERE id = :id;
+SELECT {job} FROM task WHERE id = :id;
 
 -- name: put_blob
 INSERT INTO task_blob (seq, kind, digest) VALUES (:seq, :kind, :digest);
@@ -187,7 +192,7 @@ UNION ALL SELECT digest FROM task_blob WHERE seq = :seq AND kind = 'output';
 SELECT DISTINCT digest FROM task_blob WHERE digest IN (SELECT value FROM json_each(:digests));
 
 -- name: list
-SELECT * FROM task
+SELECT {job} FROM task
 WHERE seq < :before
 AND (:state IS NULL OR state = :state)
 AND (:lane IS NULL OR lane = :lane)
@@ -202,7 +207,7 @@ ORDER BY seq DESC LIMIT :limit;
 UPDATE task SET rank = :rank, forgiven = attempts WHERE seq = :seq;
 
 -- name: rerank
-UPDATE task SET state = :state, priority = :priority, rank = :rank WHERE seq = :seq RETURNING *;
+UPDATE task SET state = :state, priority = :priority, rank = :rank WHERE seq = :seq RETURNING {job};
 
 -- name: put_change
 INSERT INTO task_change
