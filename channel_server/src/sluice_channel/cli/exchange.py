@@ -34,8 +34,8 @@ def import_(
 ) -> None:
     """Take the packages and environments of a directory channel into a server's folder, made where there is none.
 
-    Every package is verified as one that is published. Those that are refused are named at the end, with
-    status 1, and the others are there. `patch_instructions.json` of a platform is applied. Doing it again
+    Every package is verified as one that is published. What is refused is named at the end, with status 1, and
+    everything else is there. `patch_instructions.json` of a platform is applied. Doing it again
     adds what is new and removes nothing. Where that can be a file is linked and not copied, and is read-only
     from then on.
 
@@ -50,9 +50,7 @@ def import_(
         show(channel, done)
     if done.refused:
         show_refused(done)
-        raise ExchangeError(
-            f"{len(done.refused)} of {done.found} packages were refused; the others are there"
-        )
+        raise ExchangeError(f"{len(done.refused)} refused; everything else is there")
 
 
 def show(channel: str, done: Imported) -> None:
