@@ -138,6 +138,16 @@ def test_other_bytes_under_a_known_name_are_refused_and_the_rest_is_served(
     assert "main  6 packages found, 1 added  generation 2" in said
 
 
+def test_a_file_written_to_all_the_same_is_named(channel):
+    opened(channel)
+    (channel / BASE).chmod(0o644)
+    with (channel / BASE).open("ab") as file:
+        file.write(b"more")
+    done, _ = opened(channel)
+    (told,) = done.refused
+    assert "other bytes of this name" in told
+
+
 def test_a_bundle_is_served_with_both_locks(channel, registrable, serving, tmp_path):
     with serving(channel, "--port", "0", ready=tmp_path / "ready") as url:
         packages = (channel / "linux-64/pytorch-2.13.0-0.conda", channel / "noarch/digits-1.0.0-0.conda")
@@ -158,8 +168,9 @@ def test_a_bundle_is_served_with_both_locks(channel, registrable, serving, tmp_p
 
 
 def test_registering_twice_changes_nothing_and_a_new_lock_is_a_new_version(
-    channel, registrable, package, command
+    served, channel, registrable, package, command
 ):
+    assert served.get("envs").json() == []
     digest = Digest.of_file(registrable / "pixi.lock").hex
     done = json.loads(command("register", channel, registrable, "--json").stdout)
     assert (done["name"], done["lock_sha256"], done["changed"], done["own"]) == (NAME, digest, True, 2)
@@ -172,6 +183,9 @@ def test_registering_twice_changes_nothing_and_a_new_lock_is_a_new_version(
     (registrable / "pixi.lock").write_text(lock_of("http://127.0.0.1:8710/main", *packages))
     # The package that came with it is imported first.
     assert "version 2" in command("register", channel, registrable).stdout
+    assert served.get(f"envs/{NAME}").json()["version"] == 2
+    assert served.get(f"envs/{NAME}/{digest}.lock").status_code == 200
+    assert served.get("linux-64/pytorch-2.13.1-0.conda").status_code == 200
     with open_site(channel) as site:
         assert site.registry.version("main", NAME, Digest(digest)).number == 1
 
@@ -200,13 +214,13 @@ def test_an_environment_that_is_none_is_named_and_the_others_are_there(channel, 
     (unspecified / "environment.yml").unlink()
     (channel / "envs/.hidden").mkdir()
     done, _ = opened(channel)
-    assert (done.added, done.registered) == (7, 0)
+    assert (done.added, done.registered) == (7, 1)
     reasons = dict(each.split(": ", 1) for each in done.refused)
-    assert reasons.keys() == {f"envs/{NAME}", "envs/vision-digits-pt213-mps"}
-    assert "another sha256" in reasons[f"envs/{NAME}"]
-    assert "No such file" in reasons["envs/vision-digits-pt213-mps"]
-    (channel / "envs" / NAME / f"{'0' * 64}.lock").unlink()
-    assert opened(channel)[0].registered == 1
+    damaged, alone = f"envs/{NAME}/{'0' * 64}.lock", "envs/vision-digits-pt213-mps/pixi.lock"
+    assert reasons.keys() == {damaged, alone}
+    assert "another sha256" in reasons[damaged]
+    assert "No such file" in reasons[alone]
+    assert opened(channel)[0].refused == done.refused
 
 
 def rename(folder):

@@ -18,19 +18,19 @@ _KEPT: Final = re.compile(r"([0-9a-f]{64})\.lock")  # a lock that was registered
 
 
 def take_environments(site: Site, directory: Path, channel: str) -> tuple[int, list[str]]:
-    """Register every lock that the channel does not know yet; returns how many, and `envs/NAME: why` of others.
+    """Register every lock that the channel does not know yet; returns how many, and `envs/NAME/FILE: why` of others.
 
     A lock that was registered once stays an older version, so what a server registered since is not undone.
     """
     taken = 0
     refused: list[str] = []
     for folder in _folders(directory):
-        try:
-            for lock in _locks(folder):
+        for lock in _locks(folder):
+            try:
                 taken += _take(site, channel, folder, lock)
-        except (RegistrationError, ConflictError) as error:
-            reason = str(error).removeprefix(f"{folder}/")
-            refused.append(f"{versions.FOLDER}/{folder.name}: {reason}")
+            except (RegistrationError, ConflictError) as error:
+                reason = str(error).removeprefix(f"{lock}: ").removeprefix(f"{folder}/")
+                refused.append(f"{versions.FOLDER}/{folder.name}/{lock.name}: {reason}")
     return taken, refused
 
 

@@ -33,7 +33,7 @@ class Imported:
     added: int
     generation: int  # the channel's newest, afterwards
     registered: int  # locks of environments
-    refused: tuple[str, ...] = ()  # SUBDIR/FILENAME: why, and envs/NAME: why
+    refused: tuple[str, ...] = ()  # SUBDIR/FILENAME: why, and envs/NAME/FILE: why
 
 
 def import_directory(
