@@ -33,7 +33,6 @@ def channel(
     shutil.copytree(packages, folder, copy_function=_link, ignore=shutil.ignore_patterns("envs", ".sluice"))
     for package in more:
         package.write(folder)
-    _sluice("channel", "index", folder)
     ready = scratch / "ready"
     command = [SLUICE, "channel", "serve", str(folder), "--port", "0", "--ready-file", str(ready)]
     with (scratch / "channel.log").open("wb") as log:

@@ -21,7 +21,7 @@ def free_port() -> int:
 
 @contextmanager
 def served(root: Path, scratch: Path, *options: str) -> Iterator[tuple[str, int]]:
-    """Serve a server's folder or a directory; give the channel's URL and the server's process."""
+    """Serve a server's folder or a plain directory; give the channel's URL and the server's process."""
     ready = Path(tempfile.mkdtemp(prefix="ready-", dir=scratch)) / "url"
     command = [sys.executable, "-m", "sluice", "channel", "serve", str(root), "--port", "0", *options]
     server = subprocess.Popen([*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL)

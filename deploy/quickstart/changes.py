@@ -6,12 +6,12 @@ from pathlib import Path
 
 from sluice.digest import Digest
 from sluice_channel.errors import NoChannelError, NoPackageError
-from sluice_channel.site import is_site, open_site
+from sluice_channel.site import holds_catalogue, open_site
 
 
 def changed(site: Path, packages: Path) -> str | None:
     """Name a package whose bytes are not those that the channel has under its name; None without one."""
-    if not is_site(site):
+    if not holds_catalogue(site):
         return None
     with open_site(site) as opened:
         for path in sorted(packages.glob("*/*.conda")):

@@ -85,7 +85,6 @@ def scheduler(tmp_path_factory):
                     target.hardlink_to(path)
                 except OSError:  # another file system
                     shutil.copyfile(path, target)
-            sluice("channel", "index", channel)
             ports = free_port(), free_port()
             url, address = f"http://127.0.0.1:{ports[0]}/main", f"http://127.0.0.1:{ports[1]}"
             log = home / "channel.log"

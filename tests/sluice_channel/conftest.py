@@ -98,7 +98,7 @@ def package():
 
 @pytest.fixture
 def channel(tmp_path: Path) -> Path:
-    """A channel directory with a few packages, not yet indexed."""
+    """A plain directory with a few packages."""
     root = tmp_path / "channel"
     make(root, "base", "1.0")
     make(root, "base", "1.10")
@@ -154,10 +154,7 @@ def serving():
 
 @pytest.fixture
 def served(channel: Path, tmp_path: Path) -> Iterator[httpx.Client]:
-    """A client whose base is the served, indexed channel."""
-    from sluice_channel.reindex import index
-
-    index(channel)
+    """A client whose base is the channel of the plain directory, served by the real command."""
     with serve(channel, ready=tmp_path / "ready") as url, httpx.Client(base_url=url, timeout=30) as client:
         yield client
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 from rattler import Gateway, install, solve
 
+from sluice.digest import Digest
 from sluice_channel.mirror.rules import Rules
-from sluice_channel.reindex import index
 from sluice_channel.site import open_site
 
 SHARDS = "linux-64/repodata_shards.msgpack.zst"
@@ -35,7 +35,6 @@ def installed(url: str, scratch: Path) -> set[str]:
 
 
 def test_a_mirror_serves_what_was_fetched_once_when_upstream_is_gone(channel, serving, tmp_path):
-    index(channel)
     wanted = {"app-2.0-0.conda", "base-1.10-0.conda", "native-0.1-h1_0.conda"}
     with serving(channel, ready=tmp_path / "upstream-ready") as upstream:
         follow(tmp_path / "site", upstream, fresh=0)
@@ -63,13 +62,15 @@ def test_a_mirror_serves_what_was_fetched_once_when_upstream_is_gone(channel, se
 
 
 def test_a_damaged_package_of_upstream_reaches_nobody(channel, serving, tmp_path):
-    index(channel)
     with serving(channel, ready=tmp_path / "upstream-ready") as upstream:
         follow(tmp_path / "site", upstream, deny=("old",))
         path = channel / "linux-64/native-0.1-h1_0.conda"
+        with open_site(channel) as site:
+            kept = site.blobs.path(Digest.of_file(path))
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
-        path.write_bytes(content)
+        kept.unlink()
+        kept.write_bytes(content)
         with serving(tmp_path / "site", "--name", "forge", ready=tmp_path / "ready") as url:
             answer = httpx.get(f"{url}/linux-64/{path.name}")
             assert answer.status_code == 502

@@ -1,29 +1,27 @@
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_channel.errors import NotServedError
-from sluice_channel.resource import REVALIDATE, UNCHANGING, Resource, media_type
+from sluice_channel.resource import is_package, media_type
+from sluice_channel.routes.index import is_document
+from sluice_channel.subdir import KNOWN
 
 
 @pytest.mark.parametrize(
-    ("filename", "life"),
+    "filename",
     [
-        ("repodata.json", REVALIDATE),
-        ("repodata.json.zst", REVALIDATE),
-        ("repodata_shards.msgpack.zst", REVALIDATE),
-        ("run_exports.json", REVALIDATE),
-        ("a-1-0.conda", UNCHANGING),
-        ("a-1-0.tar.bz2", UNCHANGING),
-        ("0" * 64 + ".msgpack.zst", UNCHANGING),
+        "repodata.json",
+        "repodata.json.zst",
+        "repodata_shards.msgpack.zst",
+        "run_exports.json",
+        "0" * 64 + ".msgpack.zst",
     ],
 )
-def test_what_is_served(filename, life):
-    assert Resource.parse("noarch", filename).cache_control == life
+def test_what_is_a_document(filename):
+    assert is_document("noarch", filename)
+    assert not is_package(filename)
 
 
 @pytest.mark.parametrize(
@@ -35,26 +33,22 @@ def test_what_is_served(filename, life):
         ("linux-64", "..%2fx"),
         ("linux-64", "a-1-0.conda\0"),
         ("linux-64", "a-1-0.conda.part"),
-        ("linux-64", "repodata.json.bz2"),
         ("linux-64", "F" * 64 + ".msgpack.zst"),
         (".sluice", "repodata.json"),
         ("..", "repodata.json"),
         ("envs", "repodata.json"),
     ],
 )
-def test_what_is_not(subdir, filename):
-    with pytest.raises(NotServedError):
-        Resource.parse(subdir, filename)
+def test_what_is_neither(subdir, filename):
+    assert not is_document(subdir, filename)
+    assert not is_package(filename)
 
 
 @given(st.text(max_size=40), st.text(max_size=80))
 def test_nothing_that_is_served_can_leave_its_folder(subdir, filename):
-    served = None
-    with contextlib.suppress(NotServedError):
-        served = Resource.parse(subdir, filename)
-    if served:
-        assert not {"/", "\0"} & set(served.subdir + served.filename)
-        assert not served.filename.startswith(".")
+    if is_document(subdir, filename) or (subdir in KNOWN and is_package(filename)):
+        assert not {"/", "\0"} & set(subdir + filename)
+        assert not filename.startswith(".")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from sluice_channel.catalogue import Generation, Project, chained
 from sluice_channel.entry import Entry, Package, Patch, Publish, Yank, canonical
 from sluice_channel.links import Links, install
 from sluice_channel.pager import Pager
-from sluice_channel.pages import visible
+from sluice_channel.pages import human_size, visible
 
 
 def package(filename, subdir="noarch", about=None, **record):
@@ -204,3 +204,10 @@ def test_what_cannot_be_seen_is_shown():
     assert visible("a\u202eb\x00\n") == "a\ufffdU+202E b\ufffdU+0000 \n"
     assert visible("שלום, é") == "שלום, é"
     assert visible(7) == 7
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (24_100_000, "24.1 MB"), (7e9, "7.0 GB")]
+)
+def test_sizes(size, text):
+    assert human_size(size) == text

@@ -1,19 +1,14 @@
-"""The application: channels in, ASGI out. Nothing is opened when this module is imported."""
+"""The application: a catalogue in, ASGI out. Nothing is opened when this module is imported."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from fastapi import FastAPI
 
 from sluice_channel import problems
 from sluice_channel.acting import Acting
 from sluice_channel.addressing import Addressing
-from sluice_channel.browse import Browser
-from sluice_channel.channel import Channel, Channels
-from sluice_channel.errors import ChannelError
 from sluice_channel.headers import SecurityHeaders
 from sluice_channel.measuring import Holdings, Measuring, measured
 from sluice_channel.metrics import Metrics
@@ -21,16 +16,13 @@ from sluice_channel.oidc import Issuers
 from sluice_channel.routes import (
     api_channels,
     api_packages,
-    conda,
     deployments,
     environments,
-    envs,
     health,
     index,
     packages,
     registering,
     upload,
-    web,
     web_envs,
     web_history,
     web_site,
@@ -39,7 +31,6 @@ from sluice_channel.routes import metrics as metrics_route
 from sluice_channel.routes import tokens as tokens_route
 from sluice_channel.routes.access import Gate
 from sluice_channel.site import Site
-from sluice_channel.stores.disk import DiskStore
 from sluice_channel.uploads import Bounds, Uploads
 from sluice_channel.views.views import Views
 from sluice_channel.watch import Watch
@@ -86,25 +77,6 @@ def create_site_app(site: Site, *, everyone: bool = False, accel_prefix: str | N
     return app
 
 
-def create_app(directories: Mapping[str, Path]) -> FastAPI:
-    """Make the server of some channel directories, by channel name.
-
-    Raises:
-        ChannelError: a name is not a channel's name, or a directory is missing.
-
-    """
-    channels = Channels({name: _channel(name, directory) for name, directory in directories.items()})
-    app = _app()
-    for router in (
-        health.build_router(),
-        web.build_router(channels),
-        envs.build_router(channels),
-        conda.build_router(channels),  # last: its pattern is the widest
-    ):
-        app.include_router(router)
-    return app
-
-
 def _app() -> FastAPI:
     # The interactive API pages load scripts from another host; this server's pages load nothing.
     app = FastAPI(
@@ -113,10 +85,3 @@ def _app() -> FastAPI:
     app.add_middleware(SecurityHeaders)
     problems.install(app)
     return app
-
-
-def _channel(name: str, directory: Path) -> Channel:
-    if not directory.is_dir():
-        raise ChannelError(f"not a directory: {directory}; make the channel first, or name another")
-    store = DiskStore(directory)
-    return Channel(name, store, Browser(store))

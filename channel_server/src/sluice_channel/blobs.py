@@ -7,8 +7,27 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from sluice.digest import Digest
-from sluice_channel.store import OpenFile
+from sluice.digest import CHUNK, Digest
+
+
+class OpenFile(Protocol):
+    """One state of a file: whatever replaces it meanwhile, digest, size and bytes belong together."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def digest(self) -> Digest:
+        """The sha256 of the whole file."""
+
+    def read(self, start: int, length: int, chunk: int = CHUNK) -> Iterator[bytes]:
+        """Give `length` bytes from `start`, in pieces of at most `chunk`.
+
+        Raises:
+            NotServedError: the file became shorter.
+
+        """
 
 
 class BlobStore(Protocol):
@@ -55,6 +74,19 @@ class BlobStore(Protocol):
         Raises:
             OffsetError: somebody else is at it.
             UploadError: what arrived has another digest; it is thrown away. Or nothing arrived.
+
+        """
+
+    def take(self, digest: Digest, path: Path) -> None:
+        """Keep a file of this machine, durable when this returns; does nothing if it is there.
+
+        Where that can be it becomes a second name of the same bytes, so that the disk holds them once; nobody
+        may write to the file then, and its permissions say so.
+
+        Raises:
+            UploadError: the file has another digest.
+            UnreadableError: it cannot be kept.
+            OSError: it cannot be read.
 
         """
 

@@ -10,8 +10,6 @@ from datetime import datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sluice_channel.listing import human_size
-
 # Characters that change the order or the look of the text around them, or are no text: an author of a
 # package could make one name look like another with them. (Unicode UAX 9, and the control characters.)
 _UNSEEN = re.compile(
@@ -30,6 +28,16 @@ def moment(value: datetime) -> Markup:
     """Write a time as people read it, and as programs do."""
     shown = value.strftime("%Y-%m-%d %H:%M UTC")
     return Markup('<time datetime="{}">{}</time>').format(value.isoformat(timespec="seconds"), shown)
+
+
+def human_size(size: int) -> str:
+    """Write a number of bytes as people read it: `24.1 MB` (powers of 1000)."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB"):
+        if amount < 999.5:  # noqa: PLR2004 - would be shown as 1000
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
 
 
 _JINJA = Environment(

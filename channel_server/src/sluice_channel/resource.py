@@ -1,14 +1,10 @@
-"""What a client may ask of a subdir: a package, an index document or a shard, and nothing else."""
+"""The files of a subdir: their names, the life of a copy of each, and their media types."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Self
 
 from sluice.package import PackageId, PackageNameError
-from sluice_channel import subdir as subdirs
-from sluice_channel.errors import NotServedError
 
 CHANNELDATA = "channeldata.json"
 REPODATA = "repodata.json"
@@ -42,30 +38,6 @@ def media_type(filename: str) -> str:
     return next(
         (kind for suffix, kind in _MEDIA_TYPES if filename.endswith(suffix)), "application/octet-stream"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A file of a subdir that clients may have, with the life of a copy of it."""
-
-    subdir: str
-    filename: str
-    cache_control: str
-
-    @classmethod
-    def parse(cls, subdir: str, filename: str) -> Self:
-        """Read the last two parts of a request's path.
-
-        Raises:
-            NotServedError: the text names no known platform, or no file of a kind that is served.
-
-        """
-        if subdir in subdirs.KNOWN:
-            if filename in DOCUMENTS:
-                return cls(subdir, filename, REVALIDATE)
-            if SHARD.fullmatch(filename) or is_package(filename):
-                return cls(subdir, filename, UNCHANGING)
-        raise NotServedError(f"not a file of a conda channel: {subdir[:80]!r}/{filename[:200]!r}")
 
 
 def is_package(filename: str) -> bool:

@@ -20,34 +20,25 @@ import uvicorn
 from fastapi import FastAPI
 
 from sluice import atomic
-from sluice_channel.app import create_app, create_site_app
+from sluice_channel.app import create_site_app
 from sluice_channel.errors import ListenError
 from sluice_channel.oidc import Issuers
 from sluice_channel.settings import ServerSettings
-from sluice_channel.site import is_site, open_site
+from sluice_channel.site import Site
 from sluice_channel.watch import Watch
 
 _BACKLOG = 2048  # connections
 _TOKEN = re.compile(r"/t/[^/?\s]*")
 
 
-def serve(settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
-    """Serve a catalogue or a channel directory until SIGTERM or SIGINT; `on_ready` is told the channel's URL once requests are answered.
+def serve(site: Site, settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
+    """Serve a catalogue until SIGTERM or SIGINT; `on_ready` is told the channel's URL once requests are answered.
 
     Raises:
-        ChannelError: the name or the directory is wrong.
         ListenError: the address cannot be listened on, or the ready file cannot be written.
 
     """
-    if is_site(settings.directory):
-        with open_site(settings.directory) as site:
-            app = create_site_app(site, everyone=settings.everyone, accel_prefix=settings.accel_prefix)
-            _run(app, settings, on_ready)
-    else:
-        _run(create_app({settings.name: settings.directory}), settings, on_ready)
-
-
-def _run(app: FastAPI, settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
+    app = create_site_app(site, everyone=settings.everyone, accel_prefix=settings.accel_prefix)
     secured = _secured(settings)
     with listen(settings.host, settings.port) as listener:
         if settings.everyone and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:

@@ -15,10 +15,9 @@ TLS_KEY_VARIABLE = "SLUICE_CHANNEL_TLS_KEY"
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """How to serve one channel directory."""
+    """How to serve."""
 
-    directory: Path
-    name: str = "main"
+    name: str = "main"  # the channel whose URL is told
     host: str = "127.0.0.1"
     port: int = 8710  # 0: any free one
     ready_file: Path | None = None  # receives the channel's URL once requests are answered

@@ -13,6 +13,7 @@ from sluice_channel.blobs import BlobStore
 from sluice_channel.catalogue import Catalogue
 from sluice_channel.catalogues.database import Database
 from sluice_channel.catalogues.sqlite import SqliteCatalogue
+from sluice_channel.directory import PRIVATE
 from sluice_channel.errors import ChannelError
 from sluice_channel.keyring import Keyring
 from sluice_channel.keyrings.sqlite import SqliteKeyring
@@ -56,13 +57,15 @@ class Site:
 
 
 def open_site(root: Path, *, create: bool = False) -> Site:
-    """Open a server's folder, or make one.
+    """Open a server's folder, or make one. Of a plain directory that has its catalogue in a corner, open that.
 
     Raises:
         ChannelError: there is none, or it cannot be used.
 
     """
-    if not create and not is_site(root):
+    if not holds_catalogue(root) and holds_catalogue(corner(root)):
+        root = corner(root)
+    elif not create and not holds_catalogue(root):
         raise ChannelError(f"{root} holds no catalogue; make one with `sluice channel create {root} main`")
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -90,9 +93,14 @@ def open_site(root: Path, *, create: bool = False) -> Site:
         raise ChannelError(f"cannot use {root}: {error.strerror}") from error
 
 
-def is_site(root: Path) -> bool:
+def holds_catalogue(root: Path) -> bool:
     """Tell whether a folder is a server's."""
     return (root / CATALOGUE).is_file()
+
+
+def corner(directory: Path) -> Path:
+    """Return the folder inside a plain directory of packages in which its catalogue lies, once it was opened."""
+    return directory / PRIVATE / "site"
 
 
 def now() -> int:

@@ -238,7 +238,7 @@ def test_a_path_that_no_header_can_hold_is_refused():
         header("noarch/" + "x" * 200, 1)
 
 
-def test_the_commands_make_an_indexed_channel(lock, tmp_path, capsys, monkeypatch):
+def test_the_commands_make_a_folder_to_be_served(lock, tmp_path, capsys, monkeypatch):
     def sluice(*arguments):
         monkeypatch.setattr("sys.argv", ["sluice", *map(str, arguments)])
         return run(assemble())
@@ -247,7 +247,7 @@ def test_the_commands_make_an_indexed_channel(lock, tmp_path, capsys, monkeypatc
     assert sluice("bundle", lock.parent, "-o", bundle, "--cache", tmp_path / "cache") == 0
     assert sluice("unbundle", bundle, "--to", tmp_path / "new", "--url", "http://h.example/c") == 0
     assert "next: sluice channel serve" in capsys.readouterr().out
-    assert "tool-1.0-0.conda" in (tmp_path / "new/noarch/repodata.json").read_text()
+    assert (tmp_path / "new/noarch/tool-1.0-0.conda").is_file()
     text = (tmp_path / "new/envs" / NAME / "pixi.lock").read_bytes()
     assert Lock.parse(text).channels == ("http://h.example/c",)
     bundle.write_bytes(bundle.read_bytes()[:-2000])

@@ -1,4 +1,4 @@
-"""`sluice channel`: the group, and the commands of plain directories."""
+"""`sluice channel`: the group, and the commands that serve and index."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from sluice_channel.cli.publish import publish
 from sluice_channel.cli.register import register
 from sluice_channel.cli.vulnerabilities import vulnerabilities
 from sluice_channel.cli.yank import remove, unyank, yank
+from sluice_channel.exchange.importing import Imported
+from sluice_channel.exchange.plain import opened
 from sluice_channel.reindex import WAIT
 from sluice_channel.reindex import index as index_channel
 from sluice_channel.serve import serve as run_server
 
 app = typer.Typer(
     help="Keep conda channels in a catalogue and serve them: publish, mirror, register environments. "
-    "Or index a plain directory.",
+    "Or index a plain directory for another web server.",
     no_args_is_help=True,
 )
 
@@ -51,6 +53,8 @@ def index(
     json: Json = False,
 ) -> None:
     """Write repodata, shards, run exports and channel data for the packages of a directory.
+
+    Any web server can serve the directory then; `sluice channel serve` needs no index.
 
     Readers see the old index or the new one. A truncated or malformed package is named, and the old
     index stays.
@@ -87,7 +91,7 @@ def serve(
     directory: Annotated[
         Path,
         typer.Argument(
-            help="A server's folder, or a directory with linux-64/ and noarch/.", show_default=False
+            help="A server's folder, or a plain directory with linux-64/ and noarch/.", show_default=False
         ),
     ],
     name: _Name = "main",
@@ -139,11 +143,12 @@ def serve(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Serve a server's folder, with every channel of its catalogue, or one plain directory, until Ctrl-C.
+    """Serve a server's folder, with every channel of its catalogue, until Ctrl-C.
 
     conda, mamba, pixi and rattler use the URL that is printed; a browser shows the same packages.
 
-    `create` and `import` make a server's folder; `index` prepares a directory.
+    `create` and `import` make a server's folder. A plain directory of packages becomes one: what is new in it is
+    imported into the channel NAME, and its catalogue is kept in its .sluice/.
 
     Example: sluice channel serve /srv/sluice --port 8710
     """
@@ -155,22 +160,25 @@ def serve(
             out.print(f"serving {directory} at {url}/  (Ctrl-C stops it)")
         sys.stdout.flush()  # whoever started it may read a pipe
 
-    run_server(
-        settings.ServerSettings(
-            directory,
-            name,
-            host,
-            port,
-            ready_file,
-            access_log,
-            grace,
-            accel_prefix,
-            everyone,
-            tls_cert,
-            tls_key,
-        ),
-        ready,
+    def imported(done: Imported) -> None:
+        if not json:
+            exchange.show(name, done)
+        exchange.show_refused(done)
+
+    chosen = settings.ServerSettings(
+        name,
+        host,
+        port,
+        ready_file,
+        access_log,
+        grace,
+        accel_prefix,
+        everyone,
+        tls_cert,
+        tls_key,
     )
+    with opened(directory, name, progress(json_output=json), imported) as site:
+        run_server(site, chosen, ready)
 
 
 app.command("create")(create)

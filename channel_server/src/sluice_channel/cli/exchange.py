@@ -14,7 +14,7 @@ from sluice_channel import notices as channel_notices
 from sluice_channel.errors import ExchangeError, InstructionsError, NoticeError
 from sluice_channel.exchange import patching
 from sluice_channel.exchange.exporting import export_directory
-from sluice_channel.exchange.importing import import_directory
+from sluice_channel.exchange.importing import Imported, import_directory
 from sluice_channel.site import open_site
 from sluice_channel.subdir import KNOWN
 
@@ -32,11 +32,12 @@ def import_(
     channel: _Channel = "main",
     json: Json = False,
 ) -> None:
-    """Take the packages of a directory channel into a server's folder, which is made where there is none.
+    """Take the packages and environments of a directory channel into a server's folder, made where there is none.
 
-    Every package is verified as one that is published. Those that are refused are named at the end, with
-    status 1, and the others are there. `patch_instructions.json` of a platform is applied. Doing it again
-    adds what is new and removes nothing.
+    Every package is verified as one that is published. What is refused is named at the end, with status 1, and
+    everything else is there. `patch_instructions.json` of a platform is applied. Doing it again
+    adds what is new and removes nothing. Where that can be a file is linked and not copied, and is read-only
+    from then on.
 
     Example: sluice channel import /srv/sluice build/channel --channel main
     """
@@ -44,15 +45,26 @@ def import_(
         done = import_directory(site, directory, channel, progress(json_output=json))
     if json:
         fields = {"found": done.found, "added": done.added, "generation": done.generation}
-        print_json(fields | {"refused": list(done.refused)})
+        print_json(fields | {"registered": done.registered, "refused": list(done.refused)})
     else:
-        out.print(f"{channel}  {done.found} packages found, {done.added} added  generation {done.generation}")
+        show(channel, done)
     if done.refused:
-        for each in done.refused:
-            err.print(f"refused  {printable(each)}", markup=False)
-        raise ExchangeError(
-            f"{len(done.refused)} of {done.found} packages were refused; the others are there"
-        )
+        show_refused(done)
+        raise ExchangeError(f"{len(done.refused)} refused; everything else is there")
+
+
+def show(channel: str, done: Imported) -> None:
+    """Say what an import did."""
+    locks = f", {done.registered} locks registered" if done.registered else ""
+    out.print(
+        f"{channel}  {done.found} packages found, {done.added} added{locks}  generation {done.generation}"
+    )
+
+
+def show_refused(done: Imported) -> None:
+    """Name what an import refused, and why."""
+    for each in done.refused:
+        err.print(f"refused  {printable(each)}", markup=False)
 
 
 def export(

@@ -1,4 +1,4 @@
-"""`sluice channel register`: put an environment into a channel directory, a server's folder or a server."""
+"""`sluice channel register`: put an environment into a server's folder, a plain directory or a server."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from sluice.cli.console import out, print_json
+from sluice.cli.console import out, print_json, progress
 from sluice.cli.options import Json
 from sluice.compare.difference import printable
-from sluice.spec import MAX_BYTES as MAX_SPEC
+from sluice.progress import Progress
 from sluice_channel import lockfiles, registration, settings
-from sluice_channel import register as directories
+from sluice_channel.cli import exchange
 from sluice_channel.cli.remote import Token, ask_json, is_url
 from sluice_channel.errors import RegistrationError
-from sluice_channel.site import is_site, open_site
-from sluice_channel.versions import FOLDER, SPEC
+from sluice_channel.exchange import environments, plain
+from sluice_channel.versions import FOLDER
 
 
 def register(
     where: Annotated[
         str,
         typer.Argument(
-            help="A channel's URL, a server's folder, or a channel's directory.",
+            help="A channel's URL, a server's folder, or a plain directory of packages.",
             metavar="URL|ROOT|DIRECTORY",
             show_default=False,
         ),
@@ -47,7 +47,7 @@ def register(
         typer.Option("--format", help="pixi, explicit or conda-lock.", show_default="as the lock looks"),
     ] = None,
     name: Annotated[
-        str, typer.Option("--name", envvar=settings.NAME_VARIABLE, help="The channel, of a server's folder.")
+        str, typer.Option("--name", envvar=settings.NAME_VARIABLE, help="The channel, of a folder.")
     ] = "main",
     url: Annotated[
         list[str] | None,
@@ -65,15 +65,8 @@ def register(
     """
     if is_url(where):
         told = _remotely(where, environment, lock, lock_format, url, token)
-    elif is_site(Path(where)):
-        told = _locally(Path(where), name, environment, lock, lock_format, url)
-    elif lock or lock_format or url:
-        raise RegistrationError(
-            f"{where} is a channel's directory, which takes the folder's pixi.lock as it is"
-        )
     else:
-        done = directories.register(Path(where), environment)
-        told = {"name": done.name, "lock_sha256": done.lock_sha256.hex, "changed": done.changed}
+        told = _locally(Path(where), name, environment, lock, lock_format, url, progress(json_output=json))
     if json:
         print_json(told)
     else:
@@ -99,10 +92,16 @@ def _remotely(
 
 
 def _locally(
-    root: Path, channel: str, environment: Path, lock: Path | None, form: str | None, urls: list[str] | None
+    root: Path,
+    channel: str,
+    environment: Path,
+    lock: Path | None,
+    form: str | None,
+    urls: list[str] | None,
+    shown: Progress,
 ) -> dict[str, Any]:
     name, spec, text = _read(environment, lock)
-    with open_site(root) as site:
+    with plain.opened(root, channel, shown, exchange.show_refused) as site:
         own = [registration.own_address(each, channel) for each in urls] if urls else None
         checked = registration.check(
             site.catalogue, channel, name, spec, text, form=form, addresses=own, by=_user()
@@ -117,21 +116,9 @@ def _locally(
 
 def _read(environment: Path, lock: Path | None) -> tuple[str, str, bytes]:
     folder = environment.resolve()
-    pixi = folder / lockfiles.FILENAMES[lockfiles.PIXI]
-    spec = _content(folder / SPEC, MAX_SPEC, "an environment's folder has an environment.yml")
-    text = _content(lock or pixi, lockfiles.MAX_BYTES, f"make it with `sluice lock {environment}`")
-    return folder.name, _decoded(spec, folder / SPEC), text
-
-
-def _content(path: Path, limit: int, advice: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as error:
-        raise RegistrationError(f"{path}: {error.strerror}; {advice}") from error
-    if len(content) > limit:
-        raise RegistrationError(f"{path}: larger than {limit} bytes")
-    return content
+    path = lock or folder / environments.PIXI
+    text = environments.content(path, lockfiles.MAX_BYTES, f"make it with `sluice lock {environment}`")
+    return folder.name, environments.spec(folder), text
 
 
 def _decoded(content: bytes, path: Path) -> str:

@@ -1,21 +1,23 @@
-"""Take the packages of a plain directory channel into a server's folder."""
+"""Take the packages and environments of a plain directory channel into a server's folder."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sluice.digest import CHUNK, Digest
+from sluice.digest import Digest
 from sluice.package import EXTENSIONS
 from sluice.progress import Progress, Silent
 from sluice_channel.entry import Package, Publish
 from sluice_channel.errors import ConflictError, ExchangeError, NoPackageError, PackageError
 from sluice_channel.exchange import patching
+from sluice_channel.exchange.environments import take_environments
 from sluice_channel.publication import check_name
-from sluice_channel.publish import verified
+from sluice_channel.publish import create, verified
 from sluice_channel.site import Site
 from sluice_channel.subdir import KNOWN
 from sluice_channel.verification import Limits
@@ -30,24 +32,26 @@ class Imported:
     found: int  # packages in the directory
     added: int
     generation: int  # the channel's newest, afterwards
-    refused: tuple[str, ...] = ()  # SUBDIR/FILENAME: why
+    registered: int  # locks of environments
+    refused: tuple[str, ...] = ()  # SUBDIR/FILENAME: why, and envs/NAME/FILE: why
 
 
 def import_directory(
     site: Site, directory: Path, channel: str, progress: Progress | None = None, *, private: bool = False
 ) -> Imported:
-    """Publish every package of a directory, verified as an upload is, and apply its `patch_instructions.json` files.
+    """Publish every package of a directory, verified as an upload is, and register its environments.
 
-    What is no package that may be published, or has the name of another one in the channel, is refused, and
+    Its `patch_instructions.json` files are applied. What is no package that may be published, or has the name of another one in the channel, is refused, and
     the others are published. Doing it again adds what is new. Packages that the directory does not have any
-    more stay.
+    more stay. Where that can be the directory and the server's folder have each file once, with two names.
 
     Raises:
+        ChannelError: the channel's name is none.
         ExchangeError: there is no such directory, or a file in it cannot be read.
 
     """
     paths = list(_packages(directory))
-    site.catalogue.create(channel, private=private, now=site.now())
+    create(site, channel, private=private)
     added = 0
     refused: list[str] = []
     # Held: a file that is not published yet must not be collected.
@@ -74,7 +78,9 @@ def import_directory(
     for subdir in sorted(KNOWN):
         if (instructions := directory / subdir / patching.FILENAME).is_file():
             patching.patch(site, channel, subdir, patching.read(instructions))
-    return Imported(len(paths), added, site.catalogue.channel(channel).generation, tuple(refused))
+    registered, unregistered = take_environments(site, directory, channel)
+    generation = site.catalogue.channel(channel).generation
+    return Imported(len(paths), added, generation, registered, (*refused, *unregistered))
 
 
 def _packages(directory: Path) -> Iterator[Path]:
@@ -101,28 +107,35 @@ def _take(site: Site, channel: str, path: Path) -> Package | None:
     subdir, filename = path.parent.name, path.name
     check_name(filename)
     try:
-        sha256 = Digest.of_file(path)
         try:
-            known = site.catalogue.entry(channel, subdir, filename).package.sha256
+            known = site.catalogue.entry(channel, subdir, filename).package
         except NoPackageError:
-            pass
-        else:
-            if known == sha256:
-                return None  # yanked or not: it is known
+            known = None
+        if known and _is_one(path, site.blobs.path(known.sha256), known.size):
+            return None
+        sha256 = Digest.of_file(path)
+        if known and known.sha256 == sha256:
+            return None  # yanked or not: it is known
+        if known:
             raise ConflictError(
                 "the channel has other bytes of this name; give this one another build number"
             )
-        if not site.blobs.has(sha256):
-            site.blobs.discard(sha256)  # of an import that was ended
-            with path.open("rb") as file:
-                site.blobs.append(sha256, 0, iter(lambda: file.read(CHUNK), b""), path.stat().st_size)
-            site.blobs.finish(sha256)
+        site.blobs.take(sha256, path)
     except OSError as error:
         raise ExchangeError(f"{subdir}/{filename} cannot be read: {error.strerror}") from error
     package = verified(site, sha256, filename, Limits())
     if package.subdir != subdir:
         raise PackageError(f"it belongs into {package.subdir[:40]}/")
     return package
+
+
+def _is_one(path: Path, kept: Path, size: int) -> bool:
+    """Tell whether a file and a kept one are one with two names: nothing of it needs to be read then."""
+    found = path.stat()
+    try:
+        return found.st_size == size and os.path.samestat(found, kept.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _publish(site: Site, channel: str, batch: list[Publish]) -> int:

@@ -11,11 +11,9 @@ from typing import Final, Protocol
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.concurrency import iterate_in_threadpool
 
 from sluice_channel.conditional import Answer, decide
-from sluice_channel.resource import media_type
-from sluice_channel.store import Store
 
 _WITHOUT_BODY = (
     HTTPStatus.NOT_MODIFIED,
@@ -103,25 +101,6 @@ def send_file(
     finally:
         if not handed_over:
             opened.__exit__(None, None, None)
-
-
-async def send(request: Request, store: Store, cache_control: str, *parts: str) -> Response:
-    """Answer a GET or HEAD of one file of a store.
-
-    Raises:
-        NotServedError: the store has no such file.
-
-    """
-    opened = store.open(*parts)
-    file = await run_in_threadpool(opened.__enter__)
-    try:
-        # Hashing reads the whole file the first time it is asked for.
-        digest = await run_in_threadpool(lambda: file.digest)
-    except BaseException:
-        opened.__exit__(None, None, None)
-        raise
-    copy = Copy(f'"{digest}"', cache_control, media_type(parts[-1]))
-    return send_file(request, copy, opened, file)
 
 
 def _headers(copy: Copy, answer: Answer) -> dict[str, str]:

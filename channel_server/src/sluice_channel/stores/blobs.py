@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from sluice import atomic
-from sluice.digest import Digest, DigestError
+from sluice.digest import CHUNK, Digest, DigestError
 from sluice_channel.descriptor import DescriptorFile
 from sluice_channel.errors import NotServedError, OffsetError, UnreadableError, UploadError
 
 _SHOWN: Final = 2  # digits that name a folder: 256 of them
+_READABLE: Final = 0o444  # by everybody: nginx, too, may send what is kept
 
 
 class DiskBlobs:
@@ -95,6 +97,55 @@ class DiskBlobs:
             os.fchmod(fd, 0o444)
             upload.rename(path)
             atomic.sync_directory(path.parent)
+
+    def take(self, digest: Digest, path: Path) -> None:
+        """Keep a file of this machine."""
+        if self.has(digest) or self._linked(digest, path):
+            return
+        self.discard(digest)  # of one that was ended
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            self.append(digest, 0, iter(lambda: file.read(CHUNK), b""), size)
+        self.finish(digest)
+
+    def _linked(self, digest: Digest, path: Path) -> bool:
+        """Give a file its name here; False where it is not ours, nor for everybody, nor on this disk."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return False  # a link, or what cannot be read at all: reading it will say so
+        try:
+            status = os.fstat(fd)
+            mode = stat.S_IMODE(status.st_mode)
+            # Whoever else owns it could write to it whatever its permissions are.
+            ours = status.st_uid == os.geteuid() and mode & _READABLE == _READABLE
+            if not ours or status.st_dev != self._blobs.stat().st_dev:
+                return False
+            os.fchmod(fd, mode & ~0o222)
+            named = self._named(digest, fd)
+            if not named:
+                os.fchmod(fd, mode)
+        except OSError:
+            return False  # a file system without links or without permissions
+        else:
+            return named
+        finally:
+            os.close(fd)
+
+    def _named(self, digest: Digest, fd: int) -> bool:
+        opened, target = Path(f"/proc/self/fd/{fd}"), self.path(digest)
+        if Digest.of_file(opened) != digest:
+            return False
+        os.fsync(fd)
+        try:
+            # By its descriptor: its name may be another file's by now. (`src_dir_fd` has links followed.)
+            os.link(opened, target, src_dir_fd=fd)
+        except FileExistsError:
+            return self.has(digest)
+        except OSError:
+            return False
+        atomic.sync_directory(target.parent)
+        return True
 
     def discard(self, digest: Digest) -> None:
         """Throw an upload away."""

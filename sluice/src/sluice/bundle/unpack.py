@@ -33,7 +33,7 @@ class Unpacked:
 
 
 def unpack(bundle: Path, target: Path, url: str, progress: Progress | None = None) -> Unpacked:
-    """Make a channel's folder, to be indexed and served at `url`, of a bundle; whole or not at all.
+    """Make a channel's folder, to be served at `url`, of a bundle; whole or not at all.
 
     The lock stays under its digest, by which receipts name it; `pixi.lock` beside it has the same
     packages by sha256, at `url`.

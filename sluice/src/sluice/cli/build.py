@@ -34,7 +34,7 @@ def command(
     """Build recipes and import wheel sets into a channel's folder.
 
     Wheel sets first, then each recipe after those it needs. What was built before from the same input is
-    taken from the cache. Index the channel afterwards with `sluice channel index`. Folders with an
+    taken from the cache. `sluice channel serve` serves the folder, `publish` takes its packages. Folders with an
     on-demand.txt are large: name them only if you want them.
 
     Example: sluice build recipes/python recipes/pytorch-cpu --to /srv/channel

@@ -9,7 +9,6 @@ import typer
 
 from sluice.bundle import pack, unpack
 from sluice.cli import options
-from sluice.cli.build import MissingPartError, indexer
 from sluice.cli.console import out, print_json, progress
 from sluice.cli.located import LockPath
 from sluice.settings import DEFAULT_CHANNELS, Settings
@@ -61,18 +60,13 @@ def unbundle(
     url: Annotated[str, typer.Option(help="Where it will be served.")] = DEFAULT_CHANNELS["main"],
     json: options.Json = False,
 ) -> None:
-    """Check every byte of a bundle and make a channel of it, or nothing at all.
+    """Check every byte of a bundle and make a directory of it that can be served, or nothing at all.
 
     The lock stays as it was under its digest; pixi.lock beside it has the same packages at --url.
 
     Example: sluice unbundle nlp.bundle --to channel
     """
     found = unpack(file, to, url, progress(json_output=json))
-    try:
-        indexer()(to)
-        index = ""
-    except MissingPartError:
-        index = f"sluice channel index {to} && "
     lock = to / found.lock
     if json:
         print_json(
@@ -81,9 +75,8 @@ def unbundle(
                 "lock": str(lock),
                 "original": str(to / found.contents.lock_path),
                 "same": found.same,
-                "indexed": not index,
             }
         )
     else:
         out.print(f"{to}: {len(found.contents.members)} files, every byte as listed")
-        out.print(f"next: {index}sluice channel serve {to}, then: sluice realise {lock}")
+        out.print(f"next: sluice channel serve {to}, then: sluice realise {lock}")
