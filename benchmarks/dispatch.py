@@ -1,7 +1,7 @@
 """Time a request that does nothing, from HTTP to HTTP, on one connection and on sixteen.
 
-Ours is durable: the task is on the disk before it runs, and its answer and signed receipt before it is given. The
-peers keep nothing. Each server runs alone with one worker process, is asked by wrk, and gives back the four numbers
+Ours is durable: the task is kept before it runs, and its answer and signed receipt are on the disk before it is given;
+with `queue_fsync = "everysec"`, measured beside it, within a second. The peers keep nothing. Each server runs alone with one worker process, is asked by wrk, and gives back the four numbers
 that it was sent; ours is asked by the Open Inference Protocol, the peers by what they speak.
 """
 
@@ -70,6 +70,8 @@ def measure(arguments: argparse.Namespace) -> list[Figure]:
         url = stack.enter_context(channel(packages, scratch, [noop.spec(scratch / "specs")], [noop.PACKAGE]))
         with daemon(url, scratch, "state", environments=[noop.NAME]) as address:
             mine = ask(ours(address), arguments, scratch)
+        with daemon(url, scratch, "behind", "--queue-fsync", "everysec", environments=[noop.NAME]) as address:
+            behind = ask(ours(address), arguments, scratch)
         theirs: dict[str, Measured | None] = {}
         for peer in PEERS:
             if peer.name not in arguments.peers:
@@ -80,10 +82,10 @@ def measure(arguments: argparse.Namespace) -> list[Figure]:
             except PeerError as error:
                 sys.stderr.write(f"{error}\n")
                 theirs[peer.name] = None
-        return figures(mine, theirs)
+        return figures(mine, behind, theirs)
 
 
-def figures(mine: Measured, theirs: dict[str, Measured | None]) -> list[Figure]:
+def figures(mine: Measured, behind: Measured, theirs: dict[str, Measured | None]) -> list[Figure]:
     """Compare with each peer, and with the best."""
     p50, rate = statistics.median(mine.p50) * 1e3, statistics.median(mine.rate)
     made = [
@@ -91,6 +93,9 @@ def figures(mine: Measured, theirs: dict[str, Measured | None]) -> list[Figure]:
         Figure(f"rate, {CLIENTS} clients", rate, "/s", target=RATE_FROM, better="higher",
                spread=spread(mine.rate)),
         Figure(f"p99, {CLIENTS} clients", statistics.median(mine.p99) * 1e3, "ms", spread=spread(mine.p99)),
+        Figure("everysec: p50, 1 client", statistics.median(behind.p50) * 1e3, "ms", spread=spread(behind.p50)),
+        Figure(f"everysec: rate, {CLIENTS} clients", statistics.median(behind.rate), "/s", better="higher",
+               spread=spread(behind.rate)),
     ]  # fmt: skip
     for name, measured in theirs.items():
         # A peer that could not be measured may be the best: its figure has no value, and does not hold.

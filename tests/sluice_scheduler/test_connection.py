@@ -1,12 +1,13 @@
 """What one turn of the event loop asks of a SQLite file: one transaction, and nobody fails for another's sake."""
 
 import asyncio
+import os
 import sqlite3
 
 import pytest
 
 from sluice_scheduler.errors import QueueError, SchedulerError
-from sluice_scheduler.queues.connection import Connection
+from sluice_scheduler.queues.connection import CHECKPOINT, Connection
 
 SCHEMA = """
 CREATE TABLE parent (id INTEGER PRIMARY KEY) STRICT;
@@ -19,7 +20,7 @@ CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL
 def run(tmp_path):
     """Run work with a connection and the statements that it executed."""
 
-    def run(work):
+    def run(work, behind=0.0):
         said = []
 
         def connect():
@@ -31,7 +32,7 @@ def run(tmp_path):
             return db
 
         async def main():
-            connection = Connection(connect)
+            connection = Connection(connect, behind=behind)
             try:
                 async with asyncio.timeout(20):
                     await work(connection, said)
@@ -161,3 +162,84 @@ def test_while_the_thread_has_the_connection_others_wait_their_turn(run):
         assert len(await long) == 5000
 
     assert len(run(work)) == 5002
+
+
+@pytest.fixture
+def syncs(monkeypatch):
+    """Count what reaches the disk, and have it refuse while `refusing`."""
+
+    class Disk:
+        count = 0
+        refusing = False
+
+        def fdatasync(self, descriptor):
+            if self.refusing:
+                raise OSError("no")
+            synced(descriptor)
+            self.count += 1
+
+    synced, disk = os.fdatasync, Disk()
+    monkeypatch.setattr(os, "fdatasync", disk.fdatasync)
+    return disk
+
+
+async def eventually(true):
+    while not true():  # noqa: ASYNC110 - of another thread
+        await asyncio.sleep(0.01)
+
+
+def test_what_is_to_last_is_answered_after_it_reached_the_disk(run, syncs):
+    async def work(connection, _):
+        await connection.at_once(parent(1), lasting=False)
+        assert syncs.count == 0
+        await connection.at_once(parent(2))
+        assert syncs.count == 1
+        await connection.run(parent(3))
+        assert syncs.count == 2
+
+    run(work)
+
+
+def test_a_connection_that_may_be_behind_answers_first_and_syncs_in_time_and_at_its_end(run, syncs):
+    async def work(connection, _):
+        await connection.at_once(parent(1))
+        await connection.run(parent(2))
+        assert syncs.count == 0
+        await eventually(lambda: syncs.count == 1)
+        await asyncio.sleep(0.6)
+        assert syncs.count == 1  # there was nothing more
+        await connection.at_once(parent(3))
+
+    assert run(work, behind=0.25) == [(1,), (2,), (3,)]
+    assert syncs.count == 2
+
+
+def test_a_connection_that_may_be_behind_is_not_behind_by_a_long_log(run, syncs):
+    async def work(connection, _):
+        for number in range(CHECKPOINT):
+            await connection.at_once(parent(number))
+        await eventually(lambda: syncs.count)
+
+    assert len(run(work, behind=1000.0)) == CHECKPOINT
+
+
+def test_a_disk_that_takes_nothing_is_told_to_who_asks_next(run, syncs):
+    async def work(connection, _):
+        syncs.refusing = True
+        await connection.at_once(parent(1))
+
+        async def refused():
+            while True:
+                await connection.at_once(lambda _: None)
+                await asyncio.sleep(0.01)
+
+        with pytest.raises(QueueError, match="did not take"):
+            await refused()
+        with pytest.raises(QueueError, match="did not take"):
+            await connection.run(lambda _: None)
+        syncs.refusing = False
+        await eventually(lambda: syncs.count)
+        await connection.at_once(parent(2))
+        await connection.run(parent(3))
+
+    assert run(work, behind=0.1) == [(1,), (2,), (3,)]

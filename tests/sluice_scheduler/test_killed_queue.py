@@ -21,6 +21,7 @@ from sluice_scheduler.batching import Room
 from sluice_scheduler.errors import LeaseLostError, TransitionError, UnknownTaskError
 from sluice_scheduler.job import Provenance, State, Submission
 from sluice_scheduler.queues.blobs import THRESHOLD
+from sluice_scheduler.queues.opening import EVERY_SECOND
 from sluice_scheduler.queues.sqlite import BLOBS, SqliteQueue
 
 KILLS = int(os.environ.get("SLUICE_KILLS", "5"))
@@ -39,8 +40,8 @@ def answer(inputs):
 class Load:
     """Puts, runs, cancels and forgets at once, and writes down what it was told, each before anything follows."""
 
-    def __init__(self, folder, seed):
-        self.queue = SqliteQueue(folder / "queue.sqlite")
+    def __init__(self, folder, seed, behind):
+        self.queue = SqliteQueue(folder / "queue.sqlite", behind=behind)
         self.journal = os.open(folder / "journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self.chance = random.Random(seed)
         self.seed = seed
@@ -102,10 +103,10 @@ class Load:
         await asyncio.gather(self.put(), self.put(), self.work(), self.work(), self.work(), self.forget())
 
 
-def killed_once(folder, seed, seconds):
+def killed_once(folder, seed, seconds, behind):
     """Let a process work, and kill it so long after it began."""
     before = (folder / "journal").read_text().count("began") if (folder / "journal").exists() else 0
-    with subprocess.Popen([sys.executable, __file__, str(folder), seed]) as worker:
+    with subprocess.Popen([sys.executable, __file__, str(folder), seed, str(behind)]) as worker:
         deadline = time.monotonic() + 30
         while not (folder / "journal").exists() or (folder / "journal").read_text().count("began") == before:
             assert worker.poll() is None, "the worker ended"
@@ -166,22 +167,27 @@ async def finish(folder, names):
 
 
 @pytest.mark.timeout(60 + 6 * KILLS)
-def test_what_was_accepted_ends_once_whenever_its_process_is_killed(tmp_path, record_testsuite_property):
+@pytest.mark.parametrize("behind", [0.0, EVERY_SECOND])
+def test_what_was_accepted_ends_once_whenever_its_process_is_killed(
+    tmp_path, record_testsuite_property, behind
+):
     chance = random.Random(os.environ.get("SLUICE_SEED", "queue"))
     accepted = ran = 0
     for first in range(0, KILLS, FOLLOWING):
         folder, ends = tmp_path / str(first), {}
         folder.mkdir()
         for number in range(first, min(first + FOLLOWING, KILLS)):
-            killed_once(folder, f"{number}", chance.uniform(0.0, 0.8))
+            killed_once(folder, f"{number}", chance.uniform(0.0, 0.8), behind)
             jobs = asyncio.run(look(folder, ends))
         asyncio.run(finish(folder, jobs.keys()))
         accepted += len(told(folder)[0])
         ran += len(told(folder)[1])
-    record_testsuite_property("killed_queue", f"{KILLS} kills, {accepted} accepted, {ran} told to have ended")
+    record_testsuite_property(
+        f"killed_queue_{behind:g}", f"{KILLS} kills, {accepted} accepted, {ran} told to have ended"
+    )
     assert accepted > 5 * KILLS, "there was no load"
     assert ran > KILLS, "nothing ran"
 
 
 if __name__ == "__main__":
-    asyncio.run(Load(Path(sys.argv[1]), sys.argv[2]).run())
+    asyncio.run(Load(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])).run())

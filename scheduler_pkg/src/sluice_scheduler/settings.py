@@ -67,6 +67,12 @@ class Settings:
         "address of a Redis server, redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or rediss:// for TLS.",
         check=values.queue,
     )
+    queue_fsync: str = setting(
+        values.ALWAYS,
+        help="When what the sqlite queue accepted reaches the disk: always (before it is answered), or everysec (within a "
+        "second: nothing is lost by a kill, and that much by a power cut).",
+        check=values.fsync,
+    )
     queue_prefix: str = setting(
         "sluice:",
         help="How the queue's keys in Redis begin; one scheduler at a time serves a prefix.",

@@ -11,6 +11,8 @@ from sluice_scheduler.queues.redis_address import RedisAddress
 
 MEMORY: Final = "memory"  # the queues that are no address
 SQLITE: Final = "sqlite"
+ALWAYS: Final = "always"  # when what was accepted reaches the disk; Redis' words
+EVERYSEC: Final = "everysec"
 
 
 def channel(url: str) -> None:
@@ -39,6 +41,12 @@ def queue(where: str) -> None:
     """Check where tasks wait."""
     if where not in (MEMORY, SQLITE):
         RedisAddress.parse(where)
+
+
+def fsync(when: str) -> None:
+    """Check when what was accepted reaches the disk."""
+    if when not in (ALWAYS, EVERYSEC):
+        raise SettingsError(f"queue_fsync is {ALWAYS} or {EVERYSEC}, not {when[:40]!r}")
 
 
 def prefix(text: str) -> None:

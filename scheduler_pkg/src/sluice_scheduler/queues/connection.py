@@ -2,13 +2,13 @@
 
 A commit writes to the write-ahead log without an fsync (`synchronous = NORMAL`); whatever must last is answered after
 an fsync of that log, one for all that wait, while others commit. https://www.sqlite.org/wal.html
+Where a connection may be behind, it is answered after the commit, and the fsync follows within so many seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
 import sqlite3
 import threading
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from sluice_scheduler.errors import QueueError, SchedulerError
+from sluice_scheduler.queues.wal import Wal
 
 MAX_BATCH: Final = 64  # operations in one transaction
 CHECKPOINT: Final = 256  # operations after which the log is folded into the file
@@ -45,14 +46,17 @@ class Connection:
     itself, so that none fails for another's sake.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        """Open the connection in the thread; whatever `connect` raises is raised here."""
+    def __init__(self, connect: Callable[[], sqlite3.Connection], *, behind: float = 0.0) -> None:
+        """Open the connection in the thread; whatever `connect` raises is raised here.
+
+        `behind` is for how many seconds what was promised to last may not have reached the disk.
+        """
+        self._wal = Wal(behind)
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._using = threading.Lock()  # the connection
         self._turn: list[_Asked] = []  # what is in the transaction of this turn of the event loop
         self._closed = False
         self._done = 0  # operations since the log was folded
-        self._log: int | None = None  # the log's descriptor
         opened: Future[sqlite3.Connection] = Future()
         self._thread = threading.Thread(
             target=self._work, args=(connect, opened), name="sluice-queue", daemon=True
@@ -158,11 +162,21 @@ class Connection:
             self._close_transaction(turn, broken[0].error if broken else None)
         finally:
             self._using.release()
-        for asked in turn:
-            if asked.lasting and asked.error is None:
+        lasting = [asked for asked in turn if asked.lasting and asked.error is None]
+        if self._wal.behind:
+            self._promise(lasting)
+            if self._done >= CHECKPOINT:
+                self._asked.put(None)
+        else:
+            for asked in lasting:
                 asked.operation = None
                 self._asked.put(asked)
         _resolve([asked for asked in turn if not (asked.operation is None or asked.undoable)])
+
+    def _promise(self, lasting: Iterable[_Asked]) -> None:
+        """Have operations answered whose fsync follows, unless the disk took none of late."""
+        for asked in lasting:
+            asked.error = self._wal.owe()
 
     def _work(self, connect: Callable[[], sqlite3.Connection], opened: Future[sqlite3.Connection]) -> None:
         try:
@@ -182,17 +196,25 @@ class Connection:
                     self._commit(asked)
             # Who was promised no disk does not wait for it.
             _deliver(one for one in batch if not one.lasting)
-            self._sync([one for one in batch if one.lasting])
+            lasting = [one for one in batch if one.lasting]
+            if self._wal.behind:
+                self._promise(one for one in lasting if one.error is None)
+                _deliver(lasting)
+                self._wal.catch_up(connection, due=last or self._done >= CHECKPOINT)
+            else:
+                self._sync(lasting)
             if self._done >= CHECKPOINT:
                 self._fold(connection)
         with self._using:
             connection.close()
-            if self._log is not None:
-                os.close(self._log)
+            self._wal.close()
 
     def _gather(self) -> tuple[list[_Asked], bool]:
         batch: list[_Asked] = []
-        asked = self._asked.get()
+        try:
+            asked = self._asked.get(timeout=self._wal.behind or None)
+        except queue.Empty:
+            return batch, False
         while asked is not None:
             batch.append(asked)
             if len(batch) == MAX_BATCH:
@@ -201,7 +223,7 @@ class Connection:
                 asked = self._asked.get_nowait()
             except queue.Empty:
                 return batch, False
-        return batch, True
+        return batch, self._closed and self._asked.empty()  # None: it is closed, or the log is long
 
     def _perform(self, asked: _Asked) -> None:
         """Run an operation in the open transaction; raises what breaks that."""
@@ -244,17 +266,11 @@ class Connection:
         """Have the log reach the disk, and say so."""
         try:
             if any(asked.error is None for asked in batch):
-                os.fdatasync(self._opened_log())
-        except OSError as error:
+                self._wal.sync(self._connection)
+        except QueueError as error:
             for asked in batch:
-                asked.error = asked.error or QueueError(f"the disk did not take the queue's change: {error}")
+                asked.error = asked.error or error
         _deliver(batch)
-
-    def _opened_log(self) -> int:
-        if self._log is None:
-            (_, _, path) = self._connection.execute("PRAGMA database_list").fetchone()
-            self._log = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        return self._log
 
     def _fold(self, connection: sqlite3.Connection) -> None:
         with self._using, contextlib.suppress(sqlite3.Error):  # a full disk: the log goes on growing

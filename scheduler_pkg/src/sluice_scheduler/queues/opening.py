@@ -15,11 +15,12 @@ from sluice_scheduler.queues.redis import RedisQueue
 from sluice_scheduler.queues.redis_address import RedisAddress
 from sluice_scheduler.queues.sqlite import SqliteQueue
 from sluice_scheduler.settings import Settings
-from sluice_scheduler.values import MEMORY, SQLITE
+from sluice_scheduler.values import EVERYSEC, MEMORY, SQLITE
 
 log: Final = logging.getLogger(__name__)
 
 MAX_PASSWORD: Final = 4096  # bytes
+EVERY_SECOND: Final = 1.0  # seconds
 
 
 async def open_queue(settings: Settings) -> JobQueue:
@@ -34,7 +35,13 @@ async def open_queue(settings: Settings) -> JobQueue:
         log.warning("the queue is kept in memory: tasks and answers are gone when this scheduler ends")
         return MemoryQueue()
     if settings.queue == SQLITE:
-        return SqliteQueue(settings.state / "queue.sqlite")
+        behind = 0.0
+        if settings.queue_fsync == EVERYSEC:
+            behind = EVERY_SECOND
+            log.warning(
+                "the queue is synced once a second: a power cut may lose what was accepted in the last one"
+            )
+        return SqliteQueue(settings.state / "queue.sqlite", behind=behind)
     password = _password(settings.queue_password_file) if settings.queue_password_file else None
     if settings.queue_ca is not None and not settings.queue_ca.is_file():
         raise SettingsError(f"queue_ca: there is no file {settings.queue_ca}")

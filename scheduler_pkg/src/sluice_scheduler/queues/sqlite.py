@@ -32,15 +32,15 @@ BLOBS: Final = "blobs"  # the folder beside the file
 class SqliteQueue:
     """A JobQueue in a file. One process at a time may open it."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file.
+    def __init__(self, path: Path, *, behind: float = 0.0) -> None:
+        """Open or create the file; what is answered may be `behind` seconds from the disk.
 
         Raises:
             QueueError: it cannot be opened, or another version of Sluice wrote it.
 
         """
         try:
-            self._writer = Connection(lambda: connect(path))
+            self._writer = Connection(lambda: connect(path), behind=behind)
             # What is only looked at holds nobody up, however long it takes.
             self._reader = Connection(lambda: connect(path))
         except sqlite3.Error as error:
