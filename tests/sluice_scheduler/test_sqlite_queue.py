@@ -16,7 +16,7 @@ import pytest
 from sluice.digest import Digest
 from sluice_scheduler.errors import QueueError
 from sluice_scheduler.job import Provenance, State, Submission
-from sluice_scheduler.queues import connection
+from sluice_scheduler.queues import connection, wal
 from sluice_scheduler.queues.blobs import THRESHOLD
 from sluice_scheduler.queues.rows import SQL
 from sluice_scheduler.queues.schema import connect
@@ -78,7 +78,7 @@ def test_only_what_is_to_last_waits_for_the_disk(tmp_path, monkeypatch):
         assert synced[1:] == [(str(log), log.stat().st_size)]
         await queue.close()
 
-    monkeypatch.setattr(connection.os, "fdatasync", sync)
+    monkeypatch.setattr(wal.os, "fdatasync", sync)
     asyncio.run(work())
 
 
@@ -89,7 +89,7 @@ def test_what_the_disk_does_not_take_is_said(tmp_path, monkeypatch):
     async def work():
         queue = SqliteQueue(tmp_path / "q")
         with monkeypatch.context() as broken:
-            broken.setattr(connection.os, "fdatasync", sync)
+            broken.setattr(wal.os, "fdatasync", sync)
             with pytest.raises(QueueError, match="disk did not take"):
                 await queue.put(new("a"))
         assert (await queue.put(new("b"))).state is State.QUEUED

@@ -165,12 +165,12 @@ class Connection:
         lasting = [asked for asked in turn if asked.lasting and asked.error is None]
         if self._wal.behind:
             self._promise(lasting)
-            if self._done >= CHECKPOINT:
-                self._asked.put(None)
         else:
             for asked in lasting:
                 asked.operation = None
                 self._asked.put(asked)
+        if self._done >= CHECKPOINT:
+            self._asked.put(None)  # the thread has nothing else to wake up for
         _resolve([asked for asked in turn if not (asked.operation is None or asked.undoable)])
 
     def _promise(self, lasting: Iterable[_Asked]) -> None:
@@ -183,6 +183,7 @@ class Connection:
             connection = connect()
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # not while a request waits
+            self._wal.open(connection)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
             opened.set_exception(error)
             return
@@ -194,15 +195,15 @@ class Connection:
             if asked:
                 with self._using:
                     self._commit(asked)
-            # Who was promised no disk does not wait for it.
-            _deliver(one for one in batch if not one.lasting)
-            lasting = [one for one in batch if one.lasting]
+            lasting = [one for one in batch if one.lasting and one.error is None]
             if self._wal.behind:
-                self._promise(one for one in lasting if one.error is None)
-                _deliver(lasting)
-                self._wal.catch_up(connection, due=last or self._done >= CHECKPOINT)
-            else:
+                self._promise(lasting)
+                _deliver(batch)
+                self._wal.catch_up(due=last or self._done >= CHECKPOINT)
+            else:  # who was promised no disk does not wait for it
+                _deliver(one for one in batch if not one.lasting)
                 self._sync(lasting)
+                _deliver(one for one in batch if one.lasting)
             if self._done >= CHECKPOINT:
                 self._fold(connection)
         with self._using:
@@ -263,14 +264,13 @@ class Connection:
                 self._commit([asked])
 
     def _sync(self, batch: list[_Asked]) -> None:
-        """Have the log reach the disk, and say so."""
+        """Have the log reach the disk with what is in it of a batch."""
         try:
-            if any(asked.error is None for asked in batch):
-                self._wal.sync(self._connection)
+            if batch:
+                self._wal.sync()
         except QueueError as error:
             for asked in batch:
-                asked.error = asked.error or error
-        _deliver(batch)
+                asked.error = error
 
     def _fold(self, connection: sqlite3.Connection) -> None:
         with self._using, contextlib.suppress(sqlite3.Error):  # a full disk: the log goes on growing

@@ -14,7 +14,7 @@ log: Final = logging.getLogger(__name__)
 
 
 class Wal:
-    """The log of one connection that commits without an fsync. Of one thread, but for `owe`."""
+    """The log of one connection that commits without an fsync."""
 
     def __init__(self, behind: float) -> None:
         """Take for how many seconds it may be behind what was committed; 0 for none."""
@@ -22,9 +22,22 @@ class Wal:
         self._owed = False  # whether something that is to last was committed and not waited for
         self._synced_at = time.monotonic()
         self._failure: QueueError | None = None  # of the last fsync that nobody waited for
-        self._file: int | None = None
+        self._file = -1
 
-    def sync(self, connection: sqlite3.Connection) -> None:
+    def open(self, connection: sqlite3.Connection) -> None:
+        """Find the log of a connection; the first thing to be done.
+
+        Raises:
+            QueueError: it cannot be opened.
+
+        """
+        (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
+        try:
+            self._file = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise QueueError(f"cannot open {path}-wal: {error.strerror or error}") from None
+
+    def sync(self) -> None:
         """Have all that was committed on the disk.
 
         Raises:
@@ -32,7 +45,7 @@ class Wal:
 
         """
         try:
-            os.fdatasync(self._opened(connection))
+            os.fdatasync(self._file)
         except OSError as error:
             raise QueueError(f"the disk did not take the queue's change: {error}") from None
 
@@ -41,13 +54,13 @@ class Wal:
         self._owed = True
         return self._failure
 
-    def catch_up(self, connection: sqlite3.Connection, *, due: bool) -> None:
+    def catch_up(self, *, due: bool) -> None:
         """Sync what is owed if that is due, or was put off as long as it may be."""
         if not self._owed or not (due or time.monotonic() - self._synced_at >= self.behind):
             return
         self._owed = False  # what is committed from here on is for the next time
         try:
-            self.sync(connection)
+            self.sync()
         except QueueError as error:
             self._owed, self._failure = True, error
             log.error("%s", error)  # noqa: TRY400 - the line says it all
@@ -57,11 +70,4 @@ class Wal:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._file is not None:
-            os.close(self._file)
-
-    def _opened(self, connection: sqlite3.Connection) -> int:
-        if self._file is None:
-            (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
-            self._file = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        return self._file
+        os.close(self._file)
