@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -82,9 +82,9 @@ def started(
     values = {"state": next_state(State.QUEUED, Event.LEASE), "now": now, "until": now + seconds}
     jobs = []
     for order, seq in enumerate(seqs, last - len(seqs) + 1):
-        row = db.execute(SQL["start"], {**values, "seq": seq, "start_order": order}).fetchone()
-        kept = tensors_of(db, "input", seq)
-        jobs.append((to_job(row, kept if isinstance(kept, bytes) else None), kept))
+        *row, tensors = db.execute(SQL["start"], {**values, "seq": seq, "start_order": order}).fetchone()
+        kept = tensors_of(db, "input", seq) if tensors is None else tensors
+        jobs.append((to_job(row, tensors), kept))
     return jobs
 
 
@@ -190,7 +190,7 @@ def tensors_of(db: sqlite3.Connection, kind: str, seq: int) -> Kept:
     return Digest(kept) if isinstance(kept, str) else bytes(kept)
 
 
-def to_job(row: sqlite3.Row, inputs: bytes | None = None, provenance: Provenance | None = None) -> Job:
+def to_job(row: Iterable[Any], inputs: bytes | None = None, provenance: Provenance | None = None) -> Job:
     """Make a job of its row; a provenance that is known is not read again."""
     # By place: to look 22 columns up by name costs more than the query does.
     (

@@ -146,7 +146,7 @@ UPDATE counter SET value = value + :starts WHERE name = 'start_order' RETURNING 
 UPDATE task
 SET state = :state, attempts = attempts + 1, start_order = :start_order, started_at = :now, lease_until = :until
 WHERE seq = :seq
-RETURNING {job};
+RETURNING {job}, (SELECT tensors FROM task_input WHERE task_input.seq = task.seq);
 
 -- name: hold
 UPDATE task SET lease_until = :until WHERE seq = :seq;
