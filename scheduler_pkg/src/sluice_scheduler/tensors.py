@@ -25,7 +25,6 @@ MAX_TENSORS: Final = 64  # of one request
 MAX_RANK: Final = 8
 MAX_NAME: Final = 128  # characters
 MAX_BYTES: Final = 64 << 20  # of one tensor
-_JOINED: Final = 16 << 10  # bytes that are copied sooner than hashed apart
 _KEYS: Final = frozenset({"name", "datatype", "shape", "data", "parameters"})
 _TEXT: Final = frozenset({"str", "utf-8", "base64"})  # content types of BYTES
 
@@ -160,20 +159,13 @@ def digest(tensors: Iterable[Tensor]) -> Digest:
 
     Of each: `name\0datatype\0d0,d1,...\0`, the data's length as u64-LE, the data.
     """
-    listed = sorted(tensors, key=lambda tensor: tensor.name)
-    parts = [part for tensor in listed for part in (_prefix(tensor), tensor.data)]
-    if sum(map(len, parts)) <= _JOINED:  # one call instead of two for each
-        return Digest(hashlib.sha256(b"".join(parts)).hexdigest())
     stream = hashlib.sha256()
-    for part in parts:
-        stream.update(part)
+    for tensor in sorted(tensors, key=lambda tensor: tensor.name):
+        shape = ",".join(map(str, tensor.shape))
+        head = f"{tensor.name}\0{tensor.datatype}\0{shape}\0".encode()
+        stream.update(head + len(tensor.data).to_bytes(8, "little"))
+        stream.update(tensor.data)
     return Digest(stream.hexdigest())
-
-
-def _prefix(tensor: Tensor) -> bytes:
-    shape = ",".join(map(str, tensor.shape))
-    head = f"{tensor.name}\0{tensor.datatype}\0{shape}\0".encode()
-    return head + len(tensor.data).to_bytes(8, "little")
 
 
 def join_bytes(elements: Iterable[bytes]) -> bytes:
