@@ -3,10 +3,12 @@
 import asyncio
 import os
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
 from sluice_scheduler.errors import QueueError, SchedulerError
+from sluice_scheduler.queues import wal
 from sluice_scheduler.queues.connection import CHECKPOINT, Connection
 
 SCHEMA = """
@@ -243,3 +245,22 @@ def test_a_disk_that_takes_nothing_is_told_to_who_asks_next(run, syncs):
         await connection.run(parent(3))
 
     assert run(work, behind=0.1) == [(1,), (2,), (3,)]
+
+
+def test_a_log_is_never_further_behind_than_it_may_be(monkeypatch):
+    now, synced = 0.0, []
+    monkeypatch.setattr(wal, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(wal, "os", SimpleNamespace(fdatasync=lambda _: synced.append(now)))
+    log = wal.Wal(1.0)
+    assert log.patience == 1.0  # what is owed from here on is not due earlier
+    now = 0.75
+    log.owe()
+    log.catch_up(due=False)
+    assert (log.patience, synced) == (0.25, [])
+    now = 1.0
+    log.catch_up(due=False)
+    assert (log.patience, synced) == (1.0, [1.0])
+    log.owe()
+    log.catch_up(due=True)
+    assert synced == [1.0, 1.0]
+    assert wal.Wal(0.0).patience is None

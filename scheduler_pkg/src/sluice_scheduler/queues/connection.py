@@ -213,7 +213,7 @@ class Connection:
     def _gather(self) -> tuple[list[_Asked], bool]:
         batch: list[_Asked] = []
         try:
-            asked = self._asked.get(timeout=self._wal.behind or None)
+            asked = self._asked.get(timeout=self._wal.patience)
         except queue.Empty:
             return batch, False
         while asked is not None:

@@ -12,6 +12,8 @@ from sluice_scheduler.errors import QueueError
 
 log: Final = logging.getLogger(__name__)
 
+_SOON: Final = 0.001  # seconds
+
 
 class Wal:
     """The log of one connection that commits without an fsync."""
@@ -23,6 +25,13 @@ class Wal:
         self._synced_at = time.monotonic()
         self._failure: QueueError | None = None  # of the last fsync that nobody waited for
         self._file = -1
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds until `catch_up` has something to do at the earliest; None where it never has."""
+        if not self.behind:
+            return None
+        return max(_SOON, self._synced_at + self.behind - time.monotonic()) if self._owed else self.behind
 
     def open(self, connection: sqlite3.Connection) -> None:
         """Find the log of a connection; the first thing to be done.
