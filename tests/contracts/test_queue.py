@@ -9,7 +9,8 @@ from sluice.digest import Digest
 from sluice_scheduler.batching import Room
 from sluice_scheduler.errors import LeaseLostError, TransitionError, UnknownTaskError
 from sluice_scheduler.job import Change, Provenance, State, Submission
-from sluice_scheduler.queue import Filter, Standing
+from sluice_scheduler.queue import Filter, Standing, unheard
+from sluice_scheduler.queues.deferred import DeferredQueue
 from sluice_scheduler.queues.memory import MemoryQueue
 from sluice_scheduler.queues.redis import RedisQueue
 from sluice_scheduler.queues.redis_address import RedisAddress
@@ -23,16 +24,32 @@ def new(name="a", *, lane="lane", rank=1.0, inputs=b"in", priority=5, model="mod
     return Submission(name, lane, model, priority, rank, at, D[5], inputs, **more)
 
 
+class Unpromised(DeferredQueue):
+    """Puts every job as one that nobody was promised, so that it is written as late as may be."""
+
+    def __init__(self, store):
+        super().__init__(store)
+        self._put = set()
+
+    async def put(self, new, *, lasting=True, arrived=unheard):
+        lasting = lasting and new.id in self._put  # an id that is there is looked for where it is to last
+        self._put.add(new.id)
+        return await super().put(new, lasting=lasting, arrived=arrived)
+
+
 async def opened(store, request, tmp_path):
     if store == "redis":
         server = request.getfixturevalue("redis_server")
         return await RedisQueue.open(
             RedisAddress.parse(server.url), prefix=f"{tmp_path}:", holder="test", blobs=tmp_path
         )
-    return MemoryQueue() if store == "memory" else SqliteQueue(tmp_path / "queue.sqlite")
+    if store == "memory":
+        return MemoryQueue()
+    queue = SqliteQueue(tmp_path / "queue.sqlite")
+    return Unpromised(queue) if store == "deferred" else queue
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "deferred", "redis"])
 def run(request, tmp_path):
     """Run a coroutine function over a fresh queue."""
 

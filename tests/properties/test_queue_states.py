@@ -12,6 +12,7 @@ from sluice.digest import Digest
 from sluice_scheduler.batching import Room
 from sluice_scheduler.errors import SchedulerError
 from sluice_scheduler.job import Provenance, State, Submission
+from sluice_scheduler.queues.deferred import DeferredQueue
 from sluice_scheduler.queues.memory import MemoryQueue
 from sluice_scheduler.queues.redis import RedisQueue
 from sluice_scheduler.queues.redis_address import RedisAddress
@@ -52,6 +53,7 @@ def submission(name, rank, rows, key, priority):
 
 CALLS = {
     "put": lambda queue, *new: queue.put(submission(*new)),
+    "put_unpromised": lambda queue, *new: queue.put(submission(*new), lasting=False),
     "lease": lambda queue, at, room, lowest: queue.lease(
         "l", now=at, seconds=10, room=Room({"m": room}, {"m": max(1, room)}), lowest=lowest
     ),
@@ -73,15 +75,19 @@ CALLS = {
 }
 
 
+async def say(queue, operation):
+    try:
+        return await CALLS[operation[0]](queue, *operation[1:])
+    except SchedulerError as error:
+        return type(error), str(error)
+
+
 async def story(queue, sequence):
     told = []
     ended = {}
     try:
         for operation in sequence:
-            try:
-                told.append(await CALLS[operation[0]](queue, *operation[1:]))
-            except SchedulerError as error:
-                told.append((type(error), str(error)))
+            told.append(await say(queue, operation))
             jobs = {job.id: job for job in await queue.list()}
             ended = {name: state for name, state in ended.items() if name in jobs}  # the others are forgotten
             if operation[0] == "retry":
@@ -97,6 +103,38 @@ async def story(queue, sequence):
     finally:
         await queue.close()
     return told
+
+
+async def unwatched(queue, sequence):
+    """Tell what is told while nobody looks, and how it ends."""
+    try:
+        told = [await say(queue, operation) for operation in sequence]
+        return told, sorted(await queue.list(), key=lambda job: job.id), await queue.counts()
+    finally:
+        await queue.close()
+
+
+def unpromised(sequence):
+    """Have a job be put as one that nobody was promised where its id is new."""
+    seen = set()
+    for operation in sequence:
+        if operation[0] == "put" and operation[1] not in seen:
+            seen.add(operation[1])
+            yield "put_unpromised", *operation[1:]
+        else:
+            yield operation
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(operations, max_size=25))
+def test_what_is_written_late_makes_no_difference(sequence):
+    async def both():
+        memory = await unwatched(MemoryQueue(), sequence)
+        with tempfile.TemporaryDirectory() as folder:
+            queue = DeferredQueue(SqliteQueue(Path(folder) / "q"))
+            assert await unwatched(queue, list(unpromised(sequence))) == memory
+
+    asyncio.run(both())
 
 
 @settings(max_examples=60, deadline=None)

@@ -21,6 +21,7 @@ from sluice_scheduler.batching import Room
 from sluice_scheduler.errors import LeaseLostError, TransitionError, UnknownTaskError
 from sluice_scheduler.job import Provenance, State, Submission
 from sluice_scheduler.queues.blobs import THRESHOLD
+from sluice_scheduler.queues.deferred import DeferredQueue
 from sluice_scheduler.queues.opening import EVERY_SECOND
 from sluice_scheduler.queues.sqlite import BLOBS, SqliteQueue
 
@@ -41,7 +42,7 @@ class Load:
     """Puts, runs, cancels and forgets at once, and writes down what it was told, each before anything follows."""
 
     def __init__(self, folder, seed, behind):
-        self.queue = SqliteQueue(folder / "queue.sqlite", behind=behind)
+        self.queue = DeferredQueue(SqliteQueue(folder / "queue.sqlite", behind=behind))
         self.journal = os.open(folder / "journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self.chance = random.Random(seed)
         self.seed = seed
@@ -63,8 +64,11 @@ class Load:
             new = [self.submission() for _ in range(self.chance.choice([1, 1, 5]))]
             if len(new) > 1:
                 jobs = await self.queue.put_all(new)
-            else:  # a kill is no power cut: what need not last is there all the same
-                jobs = (await self.queue.put(new[0], lasting=self.chance.random() < 0.5),)
+            else:
+                lasting = self.chance.random() < 0.5
+                jobs = (await self.queue.put(new[0], lasting=lasting),)
+                if not lasting:  # it is promised only once it has ended
+                    continue
             for job in jobs:
                 self.note("accepted", job.id)
                 if self.chance.random() < 0.1:

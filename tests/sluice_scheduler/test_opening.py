@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from sluice_scheduler.errors import SettingsError
+from sluice_scheduler.queues.deferred import DeferredQueue
 from sluice_scheduler.queues.memory import MemoryQueue
 from sluice_scheduler.queues.opening import open_queue
 from sluice_scheduler.queues.redis import RedisQueue
-from sluice_scheduler.queues.sqlite import SqliteQueue
 from sluice_scheduler.settings import Settings
 
 
@@ -28,7 +28,7 @@ def opened(given):
 
 
 def test_sqlite_is_the_default(tmp_path):
-    assert opened(settings(tmp_path)) is SqliteQueue
+    assert opened(settings(tmp_path)) is DeferredQueue
     assert (tmp_path / "queue.sqlite").exists()
 
 

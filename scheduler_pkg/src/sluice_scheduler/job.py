@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sluice.digest import Digest
 from sluice_scheduler.errors import TransitionError
@@ -177,6 +178,31 @@ class Change(Struct, frozen=True):
     before: int  # priority
     after: int
     reason: str  # one line
+
+
+def started(job: Job, order: int, now: float, seconds: float) -> Job:
+    """Say what a queued job is once it is leased for so many seconds, as the `order`th that ever was."""
+    return replace(
+        job,
+        state=next_state(job.state, Event.LEASE),
+        attempts=job.attempts + 1,
+        start_order=order,
+        started_at=now,
+        lease_until=now + seconds,
+    )
+
+
+def succeeded(job: Job, now: float, outputs: bytes, provenance: Provenance) -> Job:
+    """Say what a running job is once it has ended well."""
+    return replace(
+        job,
+        state=next_state(job.state, Event.SUCCEED),
+        finished_at=now,
+        lease_until=None,
+        error=None,
+        outputs=outputs,
+        provenance=provenance,
+    )
 
 
 def as_text(told: str) -> str:

@@ -54,7 +54,8 @@ class Standing:
 class JobQueue(Protocol):
     """Keeps jobs until they are asked for, each ending in exactly one of succeeded, failed, cancelled.
 
-    Durable: what a call returned survives the process and, but for `heartbeat` and what is not `lasting`, the machine.
+    Durable: what a call returned survives the process and, but for `heartbeat`, the machine; a job that is not `lasting`
+    does once its end was returned.
     A `lease` may be undone with either, or where it could not be kept: its job is queued as before, and its `ack` says
     LeaseLostError or UnknownTaskError. (The in-memory queue ends with its process.)
     Ordering: `lease` gives the lowest rank of its lane, of equal ranks the first put; it stores ranks and never
@@ -68,8 +69,8 @@ class JobQueue(Protocol):
     async def put(self, new: Submission, *, lasting: bool = True, arrived: Arrived = unheard) -> Job:
         """Keep a job; once this returns it is durable. An id that is there already is returned unchanged.
 
-        Whoever waits for the job's end and has promised nothing before need not have it `lasting`: it survives the
-        machine once its `ack` has returned. `arrived` is called as soon as a lease can give the job, which may be a
+        Whoever waits for the job's end and has promised nothing before need not have it `lasting`: its id is new, and
+        it may be gone with the process until its end has been returned. `arrived` is called as soon as a lease can give the job, which may be a
         moment before it is kept.
         """
         ...

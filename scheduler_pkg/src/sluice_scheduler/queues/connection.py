@@ -14,28 +14,16 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from sluice_scheduler.errors import QueueError, SchedulerError
+from sluice_scheduler.queues.asked import Asked, Operation, deliver, resolve
 from sluice_scheduler.queues.wal import Wal
 
 MAX_BATCH: Final = 64  # operations in one transaction
 CHECKPOINT: Final = 256  # operations after which the log is folded into the file
 
 T = TypeVar("T")
-Operation = Callable[[sqlite3.Connection], T]
-
-
-@dataclass(slots=True, eq=False)
-class _Asked:
-    operation: Operation[Any] | None  # None: it is committed and only has to reach the disk
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    lasting: bool
-    undoable: bool = False  # it was answered before it was committed, and is not tried again
-    result: Any = None
-    error: BaseException | None = None
 
 
 class Connection:
@@ -52,9 +40,9 @@ class Connection:
         `behind` is for how many seconds what was promised to last may not have reached the disk.
         """
         self._wal = Wal(behind)
-        self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
         self._using = threading.Lock()  # the connection
-        self._turn: list[_Asked] = []  # what is in the transaction of this turn of the event loop
+        self._turn: list[Asked] = []  # what is in the transaction of this turn of the event loop
         self._closed = False
         self._done = 0  # operations since the log was folded
         opened: Future[sqlite3.Connection] = Future()
@@ -114,6 +102,19 @@ class Connection:
         result: T = asked.result
         return result
 
+    def glance(self, operation: Operation[T]) -> T | None:
+        """Look at what this connection sees, here and now; None if it is not free, or cannot be read."""
+        held = not self._turn
+        if held and not self._using.acquire(blocking=False):
+            return None
+        try:
+            return operation(self._connection)
+        except sqlite3.Error:  # whoever writes next is told
+            return None
+        finally:
+            if held:
+                self._using.release()
+
     async def committed(self) -> None:
         """Wait until other connections see all that was answered."""
         if self._turn:
@@ -127,13 +128,13 @@ class Connection:
         self._asked.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def _new(self, operation: Operation[Any], *, lasting: bool) -> _Asked:
+    def _new(self, operation: Operation[Any], *, lasting: bool) -> Asked:
         if self._closed:
             raise QueueError("the queue is closed")
         loop = asyncio.get_running_loop()
-        return _Asked(operation, loop, loop.create_future(), lasting)
+        return Asked(operation, loop, loop.create_future(), lasting)
 
-    def _take_part(self, asked: _Asked) -> bool:
+    def _take_part(self, asked: Asked) -> bool:
         """Run an operation in the transaction of this turn of the event loop, if the connection is free."""
         if not self._turn:
             if not self._using.acquire(blocking=False):
@@ -171,9 +172,9 @@ class Connection:
                 self._asked.put(asked)
         if self._done >= CHECKPOINT:
             self._asked.put(None)  # the thread has nothing else to wake up for
-        _resolve([asked for asked in turn if not (asked.operation is None or asked.undoable)])
+        resolve([asked for asked in turn if not (asked.operation is None or asked.undoable)])
 
-    def _promise(self, lasting: Iterable[_Asked]) -> None:
+    def _promise(self, lasting: Iterable[Asked]) -> None:
         """Have operations answered whose fsync follows, unless the disk took none of late."""
         for asked in lasting:
             asked.error = self._wal.owe()
@@ -198,20 +199,20 @@ class Connection:
             lasting = [one for one in batch if one.lasting and one.error is None]
             if self._wal.behind:
                 self._promise(lasting)
-                _deliver(batch)
+                deliver(batch)
                 self._wal.catch_up(due=last or self._done >= CHECKPOINT)
             else:  # who was promised no disk does not wait for it
-                _deliver(one for one in batch if not one.lasting)
+                deliver(one for one in batch if not one.lasting)
                 self._sync(lasting)
-                _deliver(one for one in batch if one.lasting)
+                deliver(one for one in batch if one.lasting)
             if self._done >= CHECKPOINT:
                 self._fold(connection)
         with self._using:
             connection.close()
             self._wal.close()
 
-    def _gather(self) -> tuple[list[_Asked], bool]:
-        batch: list[_Asked] = []
+    def _gather(self) -> tuple[list[Asked], bool]:
+        batch: list[Asked] = []
         try:
             asked = self._asked.get(timeout=self._wal.patience)
         except queue.Empty:
@@ -226,7 +227,7 @@ class Connection:
                 return batch, False
         return batch, self._closed and self._asked.empty()  # None: it is closed, or the log is long
 
-    def _perform(self, asked: _Asked) -> None:
+    def _perform(self, asked: Asked) -> None:
         """Run an operation in the open transaction; raises what breaks that."""
         assert asked.operation is not None
         try:
@@ -234,7 +235,7 @@ class Connection:
         except SchedulerError as error:
             asked.error = error
 
-    def _commit(self, batch: list[_Asked]) -> None:
+    def _commit(self, batch: list[Asked]) -> None:
         failed: Exception | None = None
         try:
             self._connection.execute("BEGIN")
@@ -244,7 +245,7 @@ class Connection:
             failed = error
         self._close_transaction(batch, failed)
 
-    def _close_transaction(self, batch: list[_Asked], failed: BaseException | None) -> None:
+    def _close_transaction(self, batch: list[Asked], failed: BaseException | None) -> None:
         """Commit what a batch did; where that fails each is tried again by itself, or is told so if it was alone."""
         if failed is None:
             try:
@@ -263,7 +264,7 @@ class Connection:
                 asked.error = None
                 self._commit([asked])
 
-    def _sync(self, batch: list[_Asked]) -> None:
+    def _sync(self, batch: list[Asked]) -> None:
         """Have the log reach the disk with what is in it of a batch."""
         try:
             if batch:
@@ -280,20 +281,3 @@ class Connection:
 
 def _unchanged(error: BaseException) -> QueueError:
     return QueueError(f"the queue was not changed ({error}); look at the state folder's disk")
-
-
-def _deliver(delivered: Iterable[_Asked]) -> None:
-    batch = list(delivered)
-    for loop in {asked.loop for asked in batch}:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(_resolve, [asked for asked in batch if asked.loop is loop])
-
-
-def _resolve(batch: list[_Asked]) -> None:
-    for asked in batch:
-        if asked.future.done():
-            continue  # whoever asked was cancelled
-        if asked.error is None:
-            asked.future.set_result(asked.result)
-        else:
-            asked.future.set_exception(asked.error)

@@ -21,6 +21,8 @@ from sluice_scheduler.job import (
     as_text,
     next_state,
     retried,
+    started,
+    succeeded,
 )
 from sluice_scheduler.queue import Arrived, Filter, Standing, unheard
 from sluice_scheduler.queues.shelf import Shelf
@@ -71,16 +73,7 @@ class MemoryQueue:
 
     def _start(self, job: Job, now: float, seconds: float) -> Job:
         self._starts += 1
-        return self._shelf.keep(
-            replace(
-                job,
-                state=next_state(job.state, Event.LEASE),
-                attempts=job.attempts + 1,
-                start_order=self._starts,
-                started_at=now,
-                lease_until=now + seconds,
-            )
-        )
+        return self._shelf.keep(started(job, self._starts, now, seconds))
 
     async def heartbeat(self, job_id: str, attempt: int, *, now: float, seconds: float) -> None:
         """Hold a leased job longer."""
@@ -103,19 +96,7 @@ class MemoryQueue:
         job = self._leased(job_id, attempt)
         if receipt is not None:
             self._receipts[job_id] = receipt
-        return _shown(
-            self._shelf.keep(
-                replace(
-                    job,
-                    state=next_state(job.state, Event.SUCCEED),
-                    finished_at=now,
-                    lease_until=None,
-                    error=None,
-                    outputs=outputs,
-                    provenance=provenance,
-                )
-            )
-        )
+        return _shown(self._shelf.keep(succeeded(job, now, outputs, provenance)))
 
     async def fail(
         self,
@@ -202,7 +183,7 @@ class MemoryQueue:
         old = [job for job in self._shelf.jobs.values() if _finished(job) < ended_before]
         gone = sorted(old, key=_finished)[:limit]
         for job in gone:
-            self._shelf.drop(job)
+            self._shelf.drop(job.id)
             self._receipts.pop(job.id, None)
             self._changes.pop(job.id, None)
         return len(gone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -14,33 +15,46 @@ from sluice_scheduler.batching import LOOKAHEAD, Room, Waiting
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
 from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, as_text, next_state
 from sluice_scheduler.queues.blobs import Kept
-from sluice_scheduler.queues.memory import unknown
+from sluice_scheduler.queues.memory import lost_error, unknown
 from sluice_scheduler.queues.provenance import from_text, to_text
 
 SQL: Final = statements.load(__package__ or "", "sqlite.sql")
 
 
+class Starts:
+    """How many leases there were: the `start_order` of the last. It is written with the job that has it."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None  # not read yet
+
+    def take(self, db: sqlite3.Connection, amount: int) -> range:
+        """Give the next ones."""
+        if self._last is None:
+            self._last = int(db.execute(SQL["starts"]).fetchone()["value"])
+        first, self._last = self._last + 1, self._last + amount
+        return range(first, first + amount)
+
+
 def put(db: sqlite3.Connection, new: Submission, inputs: Kept) -> Job:
-    """Keep a job, or find the one that has its id."""
-    values = {
-        "id": new.id,
-        "lane": new.lane,
-        "model": new.model,
-        "priority": new.priority,
-        "rank": new.rank,
-        "enqueued_at": new.enqueued_at,
-        "input_digest": new.input_digest.hex,
-        "rows": new.rows,
-        "batch": new.batch,
-        "tenant": new.tenant,
-        "deadline": new.deadline,
-        "cost": new.cost,
-    }
-    row = db.execute(SQL["put"], values).fetchone()
+    """Keep a queued job, or find the one that has its id."""
+    return enter(db, Job.of(new, inputs=False), inputs)
+
+
+def enter(
+    db: sqlite3.Connection, job: Job, inputs: Kept, outputs: Kept | None = None, receipt: bytes | None = None
+) -> Job:
+    """Keep a job as it stands, or find the one that has its id."""
+    row = db.execute(SQL["enter"], _to_row(job)).fetchone()
     if row is None:
-        return find(db, new.id)[1]
+        return find(db, job.id)[1]
     put_tensors(db, "input", row["seq"], inputs)
-    return Job.of(new, inputs=False)
+    if outputs is not None:
+        put_tensors(db, "output", row["seq"], outputs)
+    if receipt is not None:
+        db.execute(SQL["put_receipt"], {"seq": row["seq"], "envelope": receipt})
+    if job.start_order is not None:
+        db.execute(SQL["count_starts"], {"last": job.start_order})
+    return job
 
 
 def find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
@@ -72,16 +86,17 @@ def _waiting(row: sqlite3.Row) -> Waiting:
     return Waiting(model, batch, rows, attempts)
 
 
-def started(
-    db: sqlite3.Connection, seqs: Sequence[int], now: float, seconds: float
+def start(
+    db: sqlite3.Connection, seqs: Sequence[int], starts: Starts, now: float, seconds: float
 ) -> list[tuple[Job, Kept]]:
     """Lease queued jobs; the inputs of each come with it, in it where they are no blob."""
     if not seqs:
         return []
-    last = db.execute(SQL["count_starts"], {"starts": len(seqs)}).fetchone()["value"]
+    orders = starts.take(db, len(seqs))
+    db.execute(SQL["count_starts"], {"last": orders[-1]})
     values = {"state": next_state(State.QUEUED, Event.LEASE), "now": now, "until": now + seconds}
     jobs = []
-    for order, seq in enumerate(seqs, last - len(seqs) + 1):
+    for order, seq in zip(orders, seqs, strict=True):
         *row, tensors = db.execute(SQL["start"], {**values, "seq": seq, "start_order": order}).fetchone()
         kept = tensors_of(db, "input", seq) if tensors is None else tensors
         jobs.append((to_job(row, tensors), kept))
@@ -164,6 +179,32 @@ def end(
     return became
 
 
+def sweep(db: sqlite3.Connection, now: float, *, abandoned: bool) -> tuple[Job, ...]:
+    """Take back the jobs whose lease ran out, or all that are leased."""
+    due = db.execute(SQL["due"], {"now": math.inf if abandoned else now}).fetchall()
+    return tuple(
+        end(
+            db,
+            row["seq"],
+            job,
+            next_state(job.state, Event.LOSE, job.tries),
+            now,
+            error=lost_error(job.tries),
+        )
+        for row, job in zip(due, map(to_job, due), strict=True)
+    )
+
+
+def forget(db: sqlite3.Connection, ended_before: float, limit: int) -> tuple[int, list[Digest]]:
+    """Remove jobs that ended before a time; say how many, and which blobs they named."""
+    values = {"ended_before": ended_before, "limit": limit}
+    old = [{"seq": row["seq"]} for row in db.execute(SQL["old"], values).fetchall()]
+    blobs = [Digest(row["digest"]) for seq in old for row in db.execute(SQL["blobs"], seq)]
+    for part in ("_blobs", "_input", "_output", "_receipt", "_changes", ""):
+        db.executemany(SQL[f"forget{part}"], old)
+    return len(old), blobs
+
+
 def record(db: sqlite3.Connection, seq: int, change: Change) -> None:
     """Keep what was changed of a job."""
     values = {
@@ -201,4 +242,14 @@ def to_job(row: Iterable[Any], inputs: bytes | None = None, provenance: Provenan
         id_, lane, model, priority, rank, enqueued_at, Digest(input_digest), rows, batch, tenant, deadline, cost,
         State(state), attempts, forgiven, start_order, started_at, finished_at, lease_until, error,
         provenance or (from_text(text) if text else None), inputs,
+    )  # fmt: skip
+
+
+def _to_row(job: Job) -> tuple[Any, ...]:
+    """Write a job as its row, in the order in which `to_job` reads it."""
+    return (
+        None, job.id, job.lane, job.model, job.priority, job.rank, job.enqueued_at, job.input_digest.hex, job.rows,
+        job.batch, job.tenant, job.deadline, job.cost, job.state, job.attempts, job.forgiven, job.start_order,
+        job.started_at, job.finished_at, job.lease_until, job.error,
+        to_text(job.provenance) if job.provenance else None,
     )  # fmt: skip

@@ -29,7 +29,7 @@ def connect(path: Path) -> sqlite3.Connection:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
             script = "\n".join(SQL[step] for step in steps(path, version))
-            db.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")
+            db.executescript(f"BEGIN; {script}\nPRAGMA user_version = {VERSION}; COMMIT;")
     except BaseException:
         db.close()
         raise

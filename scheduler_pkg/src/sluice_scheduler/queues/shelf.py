@@ -38,10 +38,10 @@ class Shelf:
             insort(self._waiting[job.lane, job.priority], self._place(job))
         return job
 
-    def drop(self, job: Job) -> None:
+    def drop(self, job_id: str) -> None:
         """Keep a job no longer."""
-        self._take_out(job)
-        del self.jobs[job.id], self._order[job.id]
+        self._take_out(self.jobs[job_id])
+        del self.jobs[job_id], self._order[job_id]
 
     def waiting(self, lane: str, *, lowest: int = policy.LOWEST, last: bool = False) -> Iterator[Job]:
         """Go through the jobs that wait in a lane, in the order of their ranks or the `last` ones first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -18,10 +17,10 @@ from sluice_scheduler.errors import BlobError, QueueError
 from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, next_state, retried
 from sluice_scheduler.queue import Arrived, Filter, Standing, unheard
 from sluice_scheduler.queues import reading, rows
+from sluice_scheduler.queues.asked import Operation
 from sluice_scheduler.queues.blobs import Blobs, Kept
-from sluice_scheduler.queues.connection import Connection, Operation
-from sluice_scheduler.queues.memory import lost_error
-from sluice_scheduler.queues.rows import SQL, chosen, end, find, held, started, tensors_of, to_job
+from sluice_scheduler.queues.connection import Connection
+from sluice_scheduler.queues.rows import SQL, Starts, chosen, end, find, held, start, tensors_of, to_job
 from sluice_scheduler.queues.schema import connect
 
 T = TypeVar("T")
@@ -45,6 +44,7 @@ class SqliteQueue:
             self._reader = Connection(lambda: connect(path))
         except sqlite3.Error as error:
             raise QueueError(f"cannot open the queue {path}: {error}; is it a Sluice state folder?") from None
+        self._starts = Starts()
         self._blobs = Blobs(path.with_name(BLOBS), self._named)
 
     async def put(self, new: Submission, *, lasting: bool = True, arrived: Arrived = unheard) -> Job:
@@ -67,6 +67,34 @@ class SqliteQueue:
 
         return await self._blobs.storing([one.inputs for one in several], commit)
 
+    async def enter(self, jobs: Collection[tuple[Job, bytes | None]], *, lasting: bool) -> tuple[Job, ...]:
+        """Keep jobs as they stand, with their receipts."""
+        given = [job.inputs or b"" for job, _ in jobs]
+        made = [job.outputs or b"" for job, _ in jobs]
+
+        async def commit(kept: Sequence[Kept]) -> tuple[Job, ...]:
+            several = list(zip(jobs, kept[: len(jobs)], kept[len(jobs) :], strict=True))
+
+            def operation(db: sqlite3.Connection) -> tuple[Job, ...]:
+                return tuple(
+                    rows.enter(db, job, given, None if job.outputs is None else made, receipt)
+                    for (job, receipt), given, made in several
+                )
+
+            run = self._writer.at_once if len(several) == 1 else self._writer.run
+            return await run(operation, lasting=lasting)
+
+        return await self._blobs.storing([*given, *made], commit)
+
+    def starts(self, lane: str, amount: int) -> range | None:
+        """Give so many jobs their `start_order`, unless jobs of their lane wait here."""
+
+        def operation(db: sqlite3.Connection) -> range | None:
+            queued = db.execute(SQL["queued"], {"lane": lane}).fetchone()
+            return self._starts.take(db, amount) if queued is None else None
+
+        return self._writer.glance(operation)
+
     async def lease(
         self,
         lane: str,
@@ -79,7 +107,7 @@ class SqliteQueue:
         """Give the lane's next job and those that run with it."""
 
         def operation(db: sqlite3.Connection) -> list[tuple[Job, Kept]]:
-            return started(db, chosen(db, lane, lowest, room), now, seconds)
+            return start(db, chosen(db, lane, lowest, room), self._starts, now, seconds)
 
         # A lease that is undone is a job that waits again.
         while given := await self._writer.undoable(operation):
@@ -164,24 +192,9 @@ class SqliteQueue:
 
     async def sweep(self, *, now: float, abandoned: bool = False) -> tuple[Job, ...]:
         """Take back jobs whose lease ran out."""
-
-        def operation(db: sqlite3.Connection) -> tuple[Job, ...]:
-            due = db.execute(SQL["due"], {"now": math.inf if abandoned else now}).fetchall()
-            return tuple(
-                end(
-                    db,
-                    row["seq"],
-                    job,
-                    next_state(job.state, Event.LOSE, job.tries),
-                    now,
-                    error=lost_error(job.tries),
-                )
-                for row, job in zip(due, map(to_job, due), strict=True)
-            )
-
         if abandoned:  # nobody else is at work: what no row names was left behind
             await self._blobs.sweep()
-        return await self._writer.run(operation)
+        return await self._writer.run(lambda db: rows.sweep(db, now, abandoned=abandoned))
 
     async def retry(self, job_id: str, *, now: float, rank: float) -> Job:
         """Queue a failed job again."""
@@ -224,16 +237,7 @@ class SqliteQueue:
 
     async def forget(self, *, ended_before: float, limit: int) -> int:
         """Remove jobs that ended before a time."""
-        values = {"ended_before": ended_before, "limit": limit}
-
-        def operation(db: sqlite3.Connection) -> tuple[int, list[Digest]]:
-            old = [{"seq": row["seq"]} for row in db.execute(SQL["old"], values).fetchall()]
-            blobs = [Digest(row["digest"]) for seq in old for row in db.execute(SQL["blobs"], seq)]
-            for part in ("_blobs", "_input", "_output", "_receipt", "_changes", ""):
-                db.executemany(SQL[f"forget{part}"], old)
-            return len(old), blobs
-
-        gone, blobs = await self._writer.run(operation)
+        gone, blobs = await self._writer.run(lambda db: rows.forget(db, ended_before, limit))
         await self._blobs.drop(blobs)
         return gone
 

@@ -103,21 +103,15 @@ CREATE TRIGGER task_gone AFTER DELETE ON task BEGIN
     WHERE lane = old.lane AND state = old.state AND priority = old.priority;
 END;
 
--- name: put
-INSERT INTO task (
-    id, lane, model, priority, rank, state, enqueued_at, input_digest, rows, batch, tenant, deadline, cost
-)
-VALUES (
-    :id, :lane, :model, :priority, :rank, 'queued', :enqueued_at, :input_digest, :rows, :batch, :tenant,
-    :deadline, :cost
-)
-ON CONFLICT (id) DO NOTHING
-RETURNING seq;
-
--- A row of a job, in the order in which `rows.to_job` reads it.
+-- A row of a job, in the order in which `rows` reads and writes it.
 -- name: job
 seq, id, lane, model, priority, rank, enqueued_at, input_digest, rows, batch, tenant, deadline, cost, state, attempts,
 forgiven, start_order, started_at, finished_at, lease_until, error, provenance
+
+-- name: enter
+INSERT INTO task ({job}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING
+RETURNING seq;
 
 -- name: put_input
 INSERT INTO task_input (seq, tensors) VALUES (:seq, :tensors);
@@ -139,8 +133,14 @@ WHERE state = 'queued' AND lane = :lane AND priority IN (1, 2, 3, 4, 5, 6, 7, 8,
 AND (rank, seq) < (:rank, :seq)
 GROUP BY priority;
 
+-- name: queued
+SELECT seq FROM task WHERE state = 'queued' AND lane = :lane LIMIT 1;
+
+-- name: starts
+SELECT value FROM counter WHERE name = 'start_order';
+
 -- name: count_starts
-UPDATE counter SET value = value + :starts WHERE name = 'start_order' RETURNING value;
+UPDATE counter SET value = max(value, :last) WHERE name = 'start_order';
 
 -- name: start
 UPDATE task
