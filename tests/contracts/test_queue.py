@@ -36,6 +36,11 @@ class Unpromised(DeferredQueue):
         self._put.add(new.id)
         return await super().put(new, lasting=lasting, arrived=arrived)
 
+    async def put_all(self, new):
+        several = tuple(new)
+        self._put.update(one.id for one in several)
+        return await super().put_all(several)
+
 
 async def opened(store, request, tmp_path):
     if store == "redis":

@@ -101,30 +101,40 @@ def test_whatever_else_is_asked_finds_it_as_it_stands(run, written):
 
 def test_a_lane_is_one_queue_wherever_its_jobs_are(run, written):
     async def work(queue):
+        for name, rank in (("a", 1.0), ("b", 2.0), ("d", 4.0), ("f", 6.0)):
+            await queue.put(new(name, rank=rank))
         await put(queue, "c", rank=3.0)
-        await queue.put(new("a", rank=1.0))
-        await put(queue, "d", rank=4.0)  # nobody has seen yet that something waits in the store
-        await queue.put(new("b", rank=2.0))
-        leased = [(await lease(queue))[0] for _ in range(4)]
-        assert [job.id for job in leased] == ["a", "b", "c", "d"]
-        assert [job.start_order for job in leased] == [1, 2, 3, 4]
+        await put(queue, "e", rank=5.0)
+        leased = [job for room in (1, 3, 2) for job in await lease(queue, room)]
+        assert [job.id for job in leased] == ["a", "b", "c", "d", "e", "f"]
+        assert [job.start_order for job in leased] == [1, 2, 3, 4, 5, 6]
+        assert written().keys() == {"a", "b", "d", "f"}
         assert await lease(queue) == ()
-        await put(queue, "e")  # the store has nothing that waits now
-        await lease(queue)
-        assert "e" not in written()
 
     run(work)
 
 
-def test_a_lane_that_waits_in_the_store_has_all_its_jobs_there(run, written):
+def test_equal_ranks_are_leased_in_the_order_of_their_puts(run):
     async def work(queue):
-        await queue.put(new("a"))
-        await put(queue, "b")
-        await lease(queue)
+        await put(queue, "a")
+        await queue.put(new("b"))
         await put(queue, "c")
-        assert written() == {"a": "running", "b": "queued", "c": "queued"}
-        await put(queue, "other", lane="other")
-        assert "other" not in written()
+        await queue.put_all([new("d"), new("other", lane="other")])
+        await put(queue, "e")
+        assert [job.id for job in await lease(queue, 9)] == ["a", "b", "c", "d", "e"]
+
+    run(work)
+
+
+def test_leases_at_once_give_each_job_once(run):
+    async def work(queue):
+        names = [f"{number:03}" for number in range(100)]
+        await put(queue, *names[::2])
+        for name in names[1::2]:
+            await queue.put(new(name))
+        leased = await asyncio.gather(*(lease(queue, 3) for _ in range(40)), queue.list())
+        given = [job.id for jobs in leased[:-1] for job in jobs]
+        assert sorted(given) == names
 
     run(work)
 
@@ -136,7 +146,7 @@ def test_what_is_not_written_is_bounded(run, written, monkeypatch, bound):
     async def work(queue):
         await put(queue, "a", inputs=b"0")
         await put(queue, "b", inputs=b"in")
-        assert written() == {"b": "queued"}
+        assert written()["b"] == "queued"
 
     run(work)
 

@@ -15,9 +15,9 @@ from typing import Any, Final, Protocol
 from msgspec.structs import replace
 
 from sluice_scheduler import policy
-from sluice_scheduler.batching import ALONE, LOOKAHEAD, Room, Waiting
+from sluice_scheduler.batching import ALONE, LOOKAHEAD, Room
 from sluice_scheduler.errors import LeaseLostError, QueueError
-from sluice_scheduler.job import Change, Job, Provenance, State, Submission, started, succeeded
+from sluice_scheduler.job import Change, Job, Provenance, State, Submission, succeeded
 from sluice_scheduler.queue import Arrived, Filter, JobQueue, Standing, unheard
 from sluice_scheduler.queues.shelf import Shelf
 
@@ -28,10 +28,19 @@ MOST_JOBS: Final = 1024  # that are not written
 class Store(JobQueue, Protocol):
     """A queue that takes jobs as they stand."""
 
-    def starts(self, lane: str, amount: int) -> range | None:
-        """Give so many jobs of a lane their `start_order`, which `enter` keeps; None where others may come before.
+    async def lease(
+        self,
+        lane: str,
+        *,
+        now: float,
+        seconds: float,
+        room: Room = ALONE,
+        lowest: int = policy.LOWEST,
+        beside: Sequence[Job] = (),
+    ) -> tuple[Job, ...]:
+        """Do as the port has it, over the jobs of the store and those that wait `beside` it.
 
-        Those are jobs of the lane that wait in the store, or may.
+        Those are in the order of their ranks, and were put later. Which of them were leased is for who keeps them.
         """
         ...
 
@@ -47,14 +56,13 @@ class DeferredQueue:
         self._store = store
         self._shelf = Shelf()  # what is not written
         self._ending: dict[str, asyncio.Future[None]] = {}  # of those: what is being written as ended
-        self._writing: asyncio.Task[QueueError | None] | None = None
-        self._direct: set[str] = set()  # lanes of which jobs waited in the store when last looked at
+        self._moving = asyncio.Lock()  # what is leased or written is another's business then
         self._failed = False  # whether the store took nothing when last asked
 
     async def put(self, new: Submission, *, lasting: bool = True, arrived: Arrived = unheard) -> Job:
         """Keep a job; one that need not last is not written yet, and its id is not looked for."""
         if lasting or not self._takes(new):
-            await self._written(new.id)
+            await self._written(new.id, lane=new.lane)
             job = await self._store.put(new, lasting=lasting, arrived=arrived)
             self._failed = False
             return job
@@ -65,7 +73,8 @@ class DeferredQueue:
     async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:
         """Keep several jobs."""
         several = tuple(new)
-        await self._written(*(one.id for one in several))
+        for one in several:
+            await self._written(one.id, lane=one.lane)
         return await self._store.put_all(several)
 
     async def lease(
@@ -78,19 +87,17 @@ class DeferredQueue:
         lowest: int = policy.LOWEST,
     ) -> tuple[Job, ...]:
         """Give the lane's next job and those that run with it."""
-        while True:
-            await self._settled()
-            chosen = self._chosen(lane, room, lowest)
-            if not chosen:
-                return await self._store.lease(lane, now=now, seconds=seconds, room=room, lowest=lowest)
-            orders = self._store.starts(lane, len(chosen))
-            if orders is not None:
-                return tuple(
-                    self._shelf.keep(started(job, order, now, seconds))
-                    for job, order in zip(chosen, orders, strict=True)
-                )
-            self._direct.add(lane)
-            await self._all_written()
+        if not self._waits(lane):
+            return await self._store.lease(lane, now=now, seconds=seconds, room=room, lowest=lowest)
+        async with self._moving:
+            waiting = list(islice(self._shelf.waiting(lane, lowest=lowest), LOOKAHEAD))
+            jobs = await self._store.lease(
+                lane, now=now, seconds=seconds, room=room, lowest=lowest, beside=waiting
+            )
+            for job in jobs:
+                if job.id in self._shelf.jobs:
+                    self._shelf.keep(job)
+        return jobs
 
     async def heartbeat(self, job_id: str, attempt: int, *, now: float, seconds: float) -> None:
         """Hold a leased job longer."""
@@ -108,7 +115,11 @@ class DeferredQueue:
         receipt: bytes | None = None,
     ) -> Job:
         """End a leased job well."""
-        await self._settled(job_id)
+        if ending := self._ending.get(job_id):
+            await asyncio.wait({ending})
+        if self._moving.locked():
+            async with self._moving:
+                pass  # it may be written by now
         job = self._shelf.jobs.get(job_id)
         if job is None:
             return await self._store.ack(
@@ -197,23 +208,10 @@ class DeferredQueue:
             await self._store.close()
 
     def _takes(self, new: Submission) -> bool:
-        """Whether a job may wait here: not behind those of its lane that wait in the store."""
-        if self._failed or len(new.inputs) > MOST_BYTES or len(self._shelf.jobs) >= MOST_JOBS:
-            return False
-        if new.lane in self._direct:
-            if self._store.starts(new.lane, 0) is None:
-                return False
-            self._direct.discard(new.lane)
-        return True
+        return not self._failed and len(new.inputs) <= MOST_BYTES and len(self._shelf.jobs) < MOST_JOBS
 
-    def _chosen(self, lane: str, room: Room, lowest: int) -> Sequence[Job]:
-        waiting = self._shelf.waiting(lane, lowest=lowest)
-        first = next(waiting, None)
-        if first is None:
-            return ()
-        most = LOOKAHEAD if room.crowded(_described(first)) else room.most
-        ranked = [first, *islice(waiting, most - 1)]
-        return [ranked[place] for place in room.chosen([_described(job) for job in ranked])]
+    def _waits(self, lane: str) -> bool:
+        return next(self._shelf.waiting(lane), None) is not None
 
     async def _end(self, ended: Job, receipt: bytes | None) -> Job:
         """Write a job that has ended; it runs on where that fails."""
@@ -231,46 +229,33 @@ class DeferredQueue:
             del self._ending[ended.id]
             done.set_result(None)
 
-    async def _settled(self, job_id: str = "") -> None:
-        """Wait for what is being written: everything, or one that is written as ended."""
-        while self._writing is not None:
-            await asyncio.wait({self._writing})
-        if ending := self._ending.get(job_id):
-            await asyncio.wait({ending})
-
-    async def _written(self, *job_ids: str) -> None:
-        """Have jobs written that are not."""
-        if any(job_id in self._shelf.jobs for job_id in job_ids):
+    async def _written(self, job_id: str, *, lane: str | None = None) -> None:
+        """Have all written if a job is not, or what waits in a lane is not: what comes now comes later."""
+        if job_id in self._shelf.jobs or (lane is not None and self._waits(lane)):
             await self._all_written()
 
     async def _all_written(self) -> None:
         """Have all written that is not, and wait for what is being written."""
-        await self._settled()
         if len(self._shelf.jobs) > len(self._ending):
-            self._writing = asyncio.create_task(self._write())
-            if error := await asyncio.shield(self._writing):
+            # Whoever is cancelled meanwhile leaves it to end by itself.
+            writing = asyncio.create_task(self._write())
+            if error := await asyncio.shield(writing):
                 raise error
         if self._ending:
             await asyncio.wait([*self._ending.values()])
 
     async def _write(self) -> QueueError | None:
-        jobs = [job for job in self._shelf.jobs.values() if job.id not in self._ending]
-        try:
-            await self._store.enter([(job, None) for job in jobs], lasting=False)
-        except QueueError as error:
-            self._failed = True
-            return error
-        else:
+        async with self._moving:
+            jobs = [job for job in self._shelf.jobs.values() if job.id not in self._ending]
+            try:
+                await self._store.enter([(job, None) for job in jobs], lasting=False)
+            except QueueError as error:
+                self._failed = True
+                return error
             for job in jobs:
                 self._shelf.drop(job.id)
             self._failed = False
             return None
-        finally:
-            self._writing = None
-
-
-def _described(job: Job) -> Waiting:
-    return Waiting(job.model, job.batch, job.rows, job.attempts)
 
 
 def _shown(job: Job) -> Job:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterable, Sequence
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -13,7 +16,17 @@ from sluice import statements
 from sluice.digest import Digest
 from sluice_scheduler.batching import LOOKAHEAD, Room, Waiting
 from sluice_scheduler.errors import LeaseLostError, UnknownTaskError
-from sluice_scheduler.job import Change, Event, Job, Provenance, State, Submission, as_text, next_state
+from sluice_scheduler.job import (
+    Change,
+    Event,
+    Job,
+    Provenance,
+    State,
+    Submission,
+    as_text,
+    next_state,
+    started,
+)
 from sluice_scheduler.queues.blobs import Kept
 from sluice_scheduler.queues.memory import lost_error, unknown
 from sluice_scheduler.queues.provenance import from_text, to_text
@@ -70,36 +83,53 @@ def find(db: sqlite3.Connection, job_id: str) -> tuple[int, Job]:
     return row["seq"], to_job(row)
 
 
-def chosen(db: sqlite3.Connection, lane: str, lowest: int, room: Room) -> list[int]:
-    """Choose a lane's next job and what is leased with it; looks no further where nothing can be."""
-    values = {"lane": lane, "lowest": lowest, "most": room.most}
-    ahead = db.execute(SQL["ahead"], values).fetchall()
+def chosen(
+    db: sqlite3.Connection, lane: str, lowest: int, room: Room, beside: Sequence[Job] = ()
+) -> list[int | Job]:
+    """Choose a lane's next job and what is leased with it; looks no further where nothing can be.
+
+    `beside` are jobs that wait elsewhere, in the order of their ranks, and were put later than those in the file.
+    """
+    ahead = _ahead(db, lane, lowest, room.most, beside)
     if not ahead:
         return []
-    if room.crowded(_waiting(ahead[0])):
-        ahead = db.execute(SQL["ahead"], {**values, "most": LOOKAHEAD}).fetchall()
-    return [ahead[place]["seq"] for place in room.chosen([_waiting(row) for row in ahead])]
+    if room.crowded(ahead[0][1]):
+        ahead = _ahead(db, lane, lowest, LOOKAHEAD, beside)
+    return [ahead[place][2] for place in room.chosen([waiting for _, waiting, _ in ahead])]
 
 
-def _waiting(row: sqlite3.Row) -> Waiting:
-    _, _, model, batch, rows, attempts = row
-    return Waiting(model, batch, rows, attempts)
+def _ahead(
+    db: sqlite3.Connection, lane: str, lowest: int, most: int, beside: Sequence[Job]
+) -> list[tuple[float, Waiting, int | Job]]:
+    there = db.execute(SQL["ahead"], {"lane": lane, "lowest": lowest, "most": most}).fetchall()
+    rows: Iterable[tuple[float, Waiting, int | Job]] = (
+        (rank, Waiting(model, batch, rows, attempts), seq)
+        for seq, rank, model, batch, rows, attempts in there
+    )
+    others = ((job.rank, Waiting(job.model, job.batch, job.rows, job.attempts), job) for job in beside[:most])
+    return list(islice(merge(rows, others, key=itemgetter(0)), most))
 
 
 def start(
-    db: sqlite3.Connection, seqs: Sequence[int], starts: Starts, now: float, seconds: float
+    db: sqlite3.Connection, waiting: Sequence[int | Job], starts: Starts, now: float, seconds: float
 ) -> list[tuple[Job, Kept]]:
     """Lease queued jobs; the inputs of each come with it, in it where they are no blob."""
-    if not seqs:
+    if not waiting:
         return []
-    orders = starts.take(db, len(seqs))
-    db.execute(SQL["count_starts"], {"last": orders[-1]})
+    orders = starts.take(db, len(waiting))
     values = {"state": next_state(State.QUEUED, Event.LEASE), "now": now, "until": now + seconds}
-    jobs = []
-    for order, seq in zip(orders, seqs, strict=True):
-        *row, tensors = db.execute(SQL["start"], {**values, "seq": seq, "start_order": order}).fetchone()
-        kept = tensors_of(db, "input", seq) if tensors is None else tensors
+    jobs: list[tuple[Job, Kept]] = []
+    last = None
+    for order, one in zip(orders, waiting, strict=True):
+        if isinstance(one, Job):
+            jobs.append((started(one, order, now, seconds), one.inputs or b""))
+            continue
+        last = order
+        *row, tensors = db.execute(SQL["start"], {**values, "seq": one, "start_order": order}).fetchone()
+        kept = tensors_of(db, "input", one) if tensors is None else tensors
         jobs.append((to_job(row, tensors), kept))
+    if last is not None:
+        db.execute(SQL["count_starts"], {"last": last})
     return jobs
 
 

@@ -86,15 +86,6 @@ class SqliteQueue:
 
         return await self._blobs.storing([*given, *made], commit)
 
-    def starts(self, lane: str, amount: int) -> range | None:
-        """Give so many jobs their `start_order`, unless jobs of their lane wait here."""
-
-        def operation(db: sqlite3.Connection) -> range | None:
-            queued = db.execute(SQL["queued"], {"lane": lane}).fetchone()
-            return self._starts.take(db, amount) if queued is None else None
-
-        return self._writer.glance(operation)
-
     async def lease(
         self,
         lane: str,
@@ -103,11 +94,12 @@ class SqliteQueue:
         seconds: float,
         room: Room = ALONE,
         lowest: int = policy.LOWEST,
+        beside: Sequence[Job] = (),
     ) -> tuple[Job, ...]:
-        """Give the lane's next job and those that run with it."""
+        """Give the lane's next job and those that run with it; some may be of those that wait `beside` the file."""
 
         def operation(db: sqlite3.Connection) -> list[tuple[Job, Kept]]:
-            return start(db, chosen(db, lane, lowest, room), self._starts, now, seconds)
+            return start(db, chosen(db, lane, lowest, room, beside), self._starts, now, seconds)
 
         # A lease that is undone is a job that waits again.
         while given := await self._writer.undoable(operation):

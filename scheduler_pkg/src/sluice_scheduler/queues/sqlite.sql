@@ -133,9 +133,6 @@ WHERE state = 'queued' AND lane = :lane AND priority IN (1, 2, 3, 4, 5, 6, 7, 8,
 AND (rank, seq) < (:rank, :seq)
 GROUP BY priority;
 
--- name: queued
-SELECT seq FROM task WHERE state = 'queued' AND lane = :lane LIMIT 1;
-
 -- name: starts
 SELECT value FROM counter WHERE name = 'start_order';
 
