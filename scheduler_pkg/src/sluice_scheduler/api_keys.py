@@ -24,6 +24,7 @@ from sluice_scheduler import policy
 from sluice_scheduler.callers import TENANT, Caller, Scope
 from sluice_scheduler.errors import ApiKeyError
 from sluice_scheduler.rates import Rate
+from sluice_scheduler.stamp import stamp
 
 log: Final = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class ApiKeys:
         """
         self._path = state / NAME
         self._name = str(self._path)
-        self._seen = self._stamp()
+        self._seen = stamp(self._name)
         self._keys = {key.hash: key for key in read(state)}
 
     @property
@@ -150,22 +151,15 @@ class ApiKeys:
             self._keys = {key.hash: key for key in read(self._path.parent)}
 
     def _look(self) -> None:
-        if (stamp := self._stamp()) == self._seen:
+        if (now := stamp(self._name)) == self._seen:
             return
-        self._seen = stamp  # first: what cannot be read is told once
+        self._seen = now  # first: what cannot be read is told once
         try:
-            if stamp is None:
+            if now is None:
                 raise ApiKeyError(f"{self._path} is gone")  # noqa: TRY301 - told below with the others
             self.reload()
         except ApiKeyError as error:
             log.error("keeping the API keys as they were: %s", error)  # noqa: TRY400 - the line says it all
-
-    def _stamp(self) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self._name)  # noqa: PTH116 - at every request, and a third of what Path.stat takes
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
 
 
 def hash_of(secret: str) -> str:

@@ -22,6 +22,7 @@ from sluice.receipt.fields import Fields
 from sluice.receipt.key import PrivateKey
 from sluice.receipt.published import PublishedKey
 from sluice_scheduler.errors import KeyRingError
+from sluice_scheduler.stamp import stamp
 
 log: Final = logging.getLogger(__name__)
 
@@ -70,23 +71,20 @@ class Keys:
         with atomic.exclusive(state / LOCK):
             if not self._path.exists():
                 _write(self._path, KeyRing.begin(datetime.now(UTC)))
-        self._seen = self._stamp()
+        self._name = str(self._path)
+        self._seen = stamp(self._name)
         self._ring = read(self._path)
 
     @property
     def ring(self) -> KeyRing:
         """The keys, read again if a command has rotated them."""
         try:
-            if (stamp := self._stamp()) != self._seen:
-                self._seen = stamp  # first: what cannot be read is told once
+            if (now := stamp(self._name)) != self._seen:
+                self._seen = now  # first: what cannot be read is told once
                 self._ring = read(self._path)
-        except (OSError, KeyRingError) as error:
+        except KeyRingError as error:
             log.error("keeping the signing key as it was: %s", error)  # noqa: TRY400 - the line says it all
         return self._ring
-
-    def _stamp(self) -> tuple[int, int]:
-        found = self._path.stat()
-        return found.st_ino, found.st_mtime_ns
 
 
 def rotate(state: Path) -> KeyRing:

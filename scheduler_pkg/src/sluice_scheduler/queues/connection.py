@@ -102,6 +102,19 @@ class Connection:
         result: T = asked.result
         return result
 
+    def glance(self, operation: Operation[T]) -> T | None:
+        """Look at what this connection sees, here and now and without a transaction; None if it is not free."""
+        held = not self._turn
+        if held and not self._using.acquire(blocking=False):
+            return None
+        try:
+            return operation(self._connection)
+        except sqlite3.Error:  # whoever asks for more than a glance is told
+            return None
+        finally:
+            if held:
+                self._using.release()
+
     async def committed(self) -> None:
         """Wait until other connections see all that was answered."""
         if self._turn:

@@ -101,6 +101,13 @@ class SqliteQueue:
         def operation(db: sqlite3.Connection) -> list[tuple[Job, Kept]]:
             return start(db, chosen(db, lane, lowest, room, beside), self._starts, now, seconds)
 
+        def unwritten(db: sqlite3.Connection) -> list[tuple[Job, Kept]] | None:
+            waiting = chosen(db, lane, lowest, room, beside)
+            there = any(isinstance(one, int) for one in waiting)
+            return None if there else start(db, waiting, self._starts, now, seconds)
+
+        if beside and (found := self._writer.glance(unwritten)) is not None:
+            return tuple(job for job, _ in found)
         # A lease that is undone is a job that waits again.
         while given := await self._writer.undoable(operation):
             jobs = [await self._loaded(job, inputs, now) for job, inputs in given]
