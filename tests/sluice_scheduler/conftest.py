@@ -310,6 +310,12 @@ def launch():
 
 
 @pytest.fixture(scope="session")
+def command_of():
+    """Give what builds a daemon's command line: `command_of(channel, prefixes, state, "--ageing", "60")`."""
+    return command
+
+
+@pytest.fixture(scope="session")
 def daemons():
     """Give what starts a daemon of any channel: `with daemons(channel, prefixes, state, environments=(...)) as one`."""
 

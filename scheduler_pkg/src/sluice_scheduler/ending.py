@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from sluice_scheduler.errors import QueueError
 from sluice_scheduler.job import Job
 from sluice_scheduler.tensors import Tensor
 
@@ -19,6 +20,7 @@ class Ending(Struct, frozen=True):
     outputs: tuple[Tensor, ...] = ()  # in the signature's order, where it succeeded
     version: str | None = None  # of the model that answered, where it is known
     refused: bool = False  # it failed because the model does not take its input
+    unkept: QueueError | None = None  # it ran, and the store did not take what came of it
 
 
 class Followers:

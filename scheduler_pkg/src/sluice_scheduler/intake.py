@@ -191,6 +191,8 @@ class Intake:
                         f"timeout: the task did not start within {round(timeout * 1e6)} microseconds"
                     )
             ending = await ended
+            if ending is not None and ending.unkept is not None:
+                raise ending.unkept
             if ending is not None:
                 return ending
             if await self._drop(new.id, "ended: the scheduler stopped before it started"):

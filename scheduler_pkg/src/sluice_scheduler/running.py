@@ -20,7 +20,7 @@ from sluice_scheduler.batching import Bucket
 from sluice_scheduler.breaker import Cause
 from sluice_scheduler.deployment import Deployment
 from sluice_scheduler.ending import Ending, Followers
-from sluice_scheduler.errors import LeaseLostError, SchedulerError, UnknownTaskError, WorkerError
+from sluice_scheduler.errors import LeaseLostError, QueueError, SchedulerError, UnknownTaskError, WorkerError
 from sluice_scheduler.gate import Gate
 from sluice_scheduler.instance import Answer, Instance
 from sluice_scheduler.job import SCRIPT, Job, State
@@ -214,6 +214,9 @@ class Runner:
         except (LeaseLostError, UnknownTaskError):
             # Nobody wants the answer: it was cancelled. Or its lease was undone, and it waits.
             self._requeued(outcome.job.lane)
+        except QueueError as error:
+            self.followers.tell(outcome.job.id, Ending(outcome.job, unkept=error))
+            return error
         except Exception as error:  # noqa: BLE001 - raised once all have been ended
             return error
         return None
