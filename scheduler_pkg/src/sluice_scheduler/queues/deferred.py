@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from msgspec.structs import replace
 
 from sluice_scheduler import policy
-from sluice_scheduler.batching import ALONE, LOOKAHEAD, Room
+from sluice_scheduler.batching import ALONE, Room
 from sluice_scheduler.errors import LeaseLostError, QueueError
 from sluice_scheduler.job import Change, Job, Provenance, State, Submission, succeeded
 from sluice_scheduler.queue import Arrived, Filter, JobQueue, Standing, unheard
@@ -90,7 +90,7 @@ class DeferredQueue:
         if not self._waits(lane):
             return await self._store.lease(lane, now=now, seconds=seconds, room=room, lowest=lowest)
         async with self._moving:
-            waiting = list(islice(self._shelf.waiting(lane, lowest=lowest), LOOKAHEAD))
+            waiting = list(islice(self._shelf.waiting(lane, lowest=lowest), room.look))
             jobs = await self._store.lease(
                 lane, now=now, seconds=seconds, room=room, lowest=lowest, beside=waiting
             )
