@@ -1,9 +1,9 @@
 """Time a request that does nothing, from HTTP to HTTP, on one connection and on sixteen.
 
-Ours is durable: the task is kept before it runs, and its answer and signed receipt are on the disk before it is given;
-with `queue_fsync = "everysec"`, measured beside it, within a second. The peers keep nothing. Each server runs alone
-with one worker process, is asked by wrk, and gives back the four numbers that it was sent; ours is asked by the Open
-Inference Protocol, the peers by what they speak.
+Ours is durable: task, answer and signed receipt are on the disk before the answer is given; with `queue_fsync =
+"everysec"`, measured beside it, they survive a kill by then and are on the disk within a second. The peers keep nothing.
+Each server runs alone with one worker process, is asked by wrk, and gives back the four numbers that it was sent; ours
+is asked by the Open Inference Protocol, the peers by what they speak.
 """
 
 from __future__ import annotations
