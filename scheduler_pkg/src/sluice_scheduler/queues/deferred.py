@@ -10,19 +10,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from msgspec.structs import replace
 
 from sluice_scheduler import policy
 from sluice_scheduler.batching import ALONE, Room
 from sluice_scheduler.errors import LeaseLostError, QueueError
-from sluice_scheduler.job import Change, Job, Provenance, State, Submission, succeeded
-from sluice_scheduler.queue import Arrived, Filter, JobQueue, Standing, unheard
+from sluice_scheduler.job import Job, Provenance, State, Submission, succeeded
+from sluice_scheduler.queue import Arrived, JobQueue, unheard
 from sluice_scheduler.queues.shelf import Shelf
 
 MOST_BYTES: Final = 64 << 10  # of the inputs of a job that is not written
 MOST_JOBS: Final = 1024  # that are not written
+
+# What is asked of a job by its id: nothing need be written where that job is.
+OF_ONE: Final = frozenset({"heartbeat", "fail", "cancel", "retry", "rerank", "changes", "get", "receipt"})
 
 
 class Store(JobQueue, Protocol):
@@ -50,7 +53,7 @@ class Store(JobQueue, Protocol):
 
 
 class DeferredQueue:
-    """A JobQueue before a store. Of one event loop."""
+    """A JobQueue before a store; for everything but `put`, `lease` and `ack` it is the store. Of one event loop."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -62,7 +65,7 @@ class DeferredQueue:
     async def put(self, new: Submission, *, lasting: bool = True, arrived: Arrived = unheard) -> Job:
         """Keep a job; one that need not last is not written yet, and its id is not looked for."""
         if lasting or not self._takes(new):
-            await self._written(new.id, lane=new.lane)
+            await self._earlier_written(new)
             job = await self._store.put(new, lasting=lasting, arrived=arrived)
             self._failed = False
             return job
@@ -73,8 +76,7 @@ class DeferredQueue:
     async def put_all(self, new: Iterable[Submission]) -> tuple[Job, ...]:
         """Keep several jobs."""
         several = tuple(new)
-        for one in several:
-            await self._written(one.id, lane=one.lane)
+        await self._earlier_written(*several)
         return await self._store.put_all(several)
 
     async def lease(
@@ -98,11 +100,6 @@ class DeferredQueue:
                 if job.id in self._shelf.jobs:
                     self._shelf.keep(job)
         return jobs
-
-    async def heartbeat(self, job_id: str, attempt: int, *, now: float, seconds: float) -> None:
-        """Hold a leased job longer."""
-        await self._written(job_id)
-        await self._store.heartbeat(job_id, attempt, now=now, seconds=seconds)
 
     async def ack(
         self,
@@ -129,83 +126,22 @@ class DeferredQueue:
             raise LeaseLostError
         return _shown(await self._end(succeeded(job, now, outputs, provenance), receipt))
 
-    async def fail(self, job_id: str, attempt: int, **how: Any) -> Job:  # noqa: ANN401 - as the port has it
-        """End a leased job badly, or queue it again."""
-        await self._written(job_id)
-        return await self._store.fail(job_id, attempt, **how)
-
-    async def cancel(self, job_id: str, *, now: float, reason: str | None = None) -> tuple[Job, State]:
-        """Cancel a queued or running job."""
-        await self._written(job_id)
-        return await self._store.cancel(job_id, now=now, reason=reason)
-
-    async def sweep(self, *, now: float, abandoned: bool = False) -> tuple[Job, ...]:
-        """Take back jobs whose lease ran out."""
-        await self._all_written()
-        return await self._store.sweep(now=now, abandoned=abandoned)
-
-    async def retry(self, job_id: str, *, now: float, rank: float) -> Job:
-        """Queue a failed job again."""
-        await self._written(job_id)
-        return await self._store.retry(job_id, now=now, rank=rank)
-
-    async def rerank(self, job_id: str, **how: Any) -> Job:  # noqa: ANN401 - as the port has it
-        """Give a queued job another priority and rank."""
-        await self._written(job_id)
-        return await self._store.rerank(job_id, **how)
-
-    async def changes(self, job_id: str) -> tuple[Change, ...]:
-        """Give what was recorded of a job."""
-        await self._written(job_id)
-        return await self._store.changes(job_id)
-
-    async def standing(self, job_id: str) -> Standing | None:
-        """Say what a job has before it."""
-        await self._all_written()
-        return await self._store.standing(job_id)
-
-    async def waiting(self, lane: str, *, limit: int, last: bool = False) -> tuple[Job, ...]:
-        """Give a lane's first or last queued jobs."""
-        await self._all_written()
-        return await self._store.waiting(lane, limit=limit, last=last)
-
-    async def forget(self, *, ended_before: float, limit: int) -> int:
-        """Remove jobs that ended before a time."""
-        return await self._store.forget(ended_before=ended_before, limit=limit)
-
-    async def get(self, job_id: str, *, inputs: bool = False) -> Job:
-        """Look at one job."""
-        await self._written(job_id)
-        return await self._store.get(job_id, inputs=inputs)
-
-    async def receipt(self, job_id: str) -> bytes | None:
-        """Give the receipt that was kept with a job's answer."""
-        await self._written(job_id)
-        return await self._store.receipt(job_id)
-
-    async def list(
-        self, where: Filter | None = None, *, limit: int = 100, after: str | None = None
-    ) -> tuple[Job, ...]:
-        """List the jobs put last; one counts as put when it was written."""
-        await self._all_written()
-        return await self._store.list(where, limit=limit, after=after)
-
-    async def counts(self) -> dict[tuple[str, State], int]:
-        """Count jobs by lane and state."""
-        await self._all_written()
-        return await self._store.counts()
-
-    async def depths(self) -> dict[tuple[str, int], int]:
-        """Count queued jobs by lane and priority."""
-        await self._all_written()
-        return await self._store.depths()
-
     async def close(self) -> None:
         """Write what is not written and close the store."""
         try:
             await self._all_written()
         finally:
             await self._store.close()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the store has
+        operation = getattr(self._store, name)
+
+        async def once_written(*of: Any, **how: Any) -> Any:  # noqa: ANN401 - as above
+            if name not in OF_ONE or of[0] in self._shelf.jobs:
+                await self._all_written()
+            return await operation(*of, **how)
+
+        return once_written
 
     def _takes(self, new: Submission) -> bool:
         return not self._failed and len(new.inputs) <= MOST_BYTES and len(self._shelf.jobs) < MOST_JOBS
@@ -229,9 +165,9 @@ class DeferredQueue:
             del self._ending[ended.id]
             done.set_result(None)
 
-    async def _written(self, job_id: str, *, lane: str | None = None) -> None:
-        """Have all written if a job is not, or what waits in a lane is not: what comes now comes later."""
-        if job_id in self._shelf.jobs or (lane is not None and self._waits(lane)):
+    async def _earlier_written(self, *new: Submission) -> None:
+        """Have written what is there of new jobs, or waits in their lanes, before they are."""
+        if any(one.id in self._shelf.jobs or self._waits(one.lane) for one in new):
             await self._all_written()
 
     async def _all_written(self) -> None:
@@ -256,6 +192,11 @@ class DeferredQueue:
                 self._shelf.drop(job.id)
             self._failed = False
             return None
+
+
+def deferred(store: Store) -> JobQueue:
+    """Write what nobody was promised late."""
+    return cast("JobQueue", DeferredQueue(store))
 
 
 def _shown(job: Job) -> Job:

@@ -10,7 +10,7 @@ from typing import Final
 from sluice import atomic
 from sluice_scheduler.errors import QueueError, SettingsError
 from sluice_scheduler.queue import JobQueue
-from sluice_scheduler.queues.deferred import DeferredQueue
+from sluice_scheduler.queues.deferred import deferred
 from sluice_scheduler.queues.memory import MemoryQueue
 from sluice_scheduler.queues.redis import RedisQueue
 from sluice_scheduler.queues.redis_address import RedisAddress
@@ -42,7 +42,7 @@ async def open_queue(settings: Settings) -> JobQueue:
             log.warning(
                 "the queue is synced once a second: a power cut may lose what was accepted in the last one"
             )
-        return DeferredQueue(SqliteQueue(settings.state / "queue.sqlite", behind=behind))
+        return deferred(SqliteQueue(settings.state / "queue.sqlite", behind=behind))
     password = _password(settings.queue_password_file) if settings.queue_password_file else None
     if settings.queue_ca is not None and not settings.queue_ca.is_file():
         raise SettingsError(f"queue_ca: there is no file {settings.queue_ca}")
